@@ -1,0 +1,121 @@
+# gyeol: `make` leaves build/gyeol, `make help` lists the rest. Objects never mix with the sources; what a
+# variant builds (asan) has a folder of its own.
+VERSION := 0.1.0
+BUILD ?= build
+PREFIX ?= /usr/local
+CC ?= cc
+PKGS := sqlite3 jansson libutf8proc nettle
+OPT ?= -O2 -g
+WARN := -Wall -Wextra -Werror
+# FP_CONTRACT off: the same sums on every processor, whatever the compiler would fuse.
+CFLAGS_ALL := -std=c17 -D_GNU_SOURCE -DGYEOL_VERSION='"$(VERSION)"' $(WARN) $(OPT) -fPIC -fvisibility=hidden \
+  -ffp-contract=off -fopenmp -fno-strict-aliasing -Isrc -Iinclude $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
+LDLIBS_ALL := $(shell pkg-config --libs $(PKGS)) -fopenmp -lpthread -lm $(LDLIBS)
+
+SRC := $(filter-out src/cli/%,$(wildcard src/*/*.c))
+CLI := $(wildcard src/cli/*.c)
+TESTS := $(wildcard tests/test_*.c)
+FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH := $(wildcard bench/bench_*.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+EMBED := $(BUILD)/obj/embed.o
+LIB_OBJ := $(call obj,$(SRC)) $(EMBED)
+MODEL := models/linear/linear.gyl
+
+.PHONY: all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
+all: $(BUILD)/gyeol $(BUILD)/libgyeol.a $(BUILD)/libgyeol.so
+
+help:
+	@echo 'make                 build/gyeol, libgyeol.a, libgyeol.so'
+	@echo 'make test            every test that this machine can run'
+	@echo 'make lint            format, include direction, cppcheck, complexity, file size'
+	@echo 'make asan            the tests under AddressSanitizer and UBSan'
+	@echo 'make fuzz            fuzz the parsers, FUZZ_SECONDS=600 each (needs clang)'
+	@echo 'make bench           speed, as ratios to limits measured in the same run'
+	@echo 'make linear-model    train models/linear again, bit for bit'
+	@echo 'make install PREFIX=/usr/local DESTDIR='
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL.
+define incbin
+printf '.global %s_begin\n.global %s_end\n.balign 64\n%s_begin:\n.incbin "%s"\n%s_end:\n.byte 0\n' \
+  $(1) $(1) $(1) $(2) $(1)
+endef
+$(BUILD)/obj/embed.S: src/store/sqlite.sql $(wildcard $(MODEL)) Makefile
+	@mkdir -p $(@D)
+	@{ printf '.section .rodata\n'; $(call incbin,sqlite_sql,src/store/sqlite.sql); \
+	   $(call incbin,linear_model,$(or $(wildcard $(MODEL)),/dev/null)); \
+	   printf '.global linear_model_sha256\nlinear_model_sha256:\n.asciz "%s"\n' \
+	     "$$(sha256sum $(or $(wildcard $(MODEL)),/dev/null) | cut -c1-64)"; \
+	   printf '.section .note.GNU-stack,"",%%progbits\n'; } > $@
+$(EMBED): $(BUILD)/obj/embed.S
+	$(CC) -c $< -o $@
+
+$(BUILD)/libgyeol.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(BUILD)/libgyeol.so: $(LIB_OBJ)
+	$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libgyeol.so.0 $^ -o $@ $(LDLIBS_ALL)
+$(BUILD)/gyeol: $(call obj,$(CLI)) $(BUILD)/libgyeol.a
+	$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
+$(BUILD)/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/libgyeol.a
+	$(CC) $(CFLAGS_ALL) $^ -o $@ -lcmocka $(LDLIBS_ALL)
+$(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
+	$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
+
+TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
+test: all $(TEST_BIN)
+	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(wildcard tests/cli/*.sh)
+
+# Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.
+asan:
+	$(MAKE) BUILD=build/asan OPT='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' test
+
+FUZZ_SECONDS ?= 600
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ))
+build/fuzz/%: tests/fuzz/%.c $(SRC) $(EMBED)
+	@mkdir -p $(@D)
+	clang $(CFLAGS_ALL) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  $< $(SRC) $(EMBED) -o $@ $(LDLIBS_ALL)
+fuzz: $(FUZZ_BIN)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_BIN)
+fuzz-short:
+	@$(MAKE) fuzz FUZZ_SECONDS=15
+
+bench: all $(patsubst bench/%.c,$(BUILD)/%,$(BENCH))
+	@for b in $(filter $(BUILD)/bench_%,$^); do $$b || exit 1; done
+
+lint:
+	@tools/lint.sh
+format:
+	clang-format -i $(wildcard src/*/*.[ch] include/*.h tests/*.[ch] tests/fuzz/*.c bench/*.c)
+
+linear-model: $(BUILD)/gyeol
+	$(BUILD)/gyeol train linear --data data/posts/train.tsv --dev data/posts/dev.tsv --out $(MODEL)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(BUILD)/gyeol $(DESTDIR)$(PREFIX)/bin/gyeol
+	install -m 644 $(BUILD)/libgyeol.a $(DESTDIR)$(PREFIX)/lib/libgyeol.a
+	install -m 755 $(BUILD)/libgyeol.so $(DESTDIR)$(PREFIX)/lib/libgyeol.so.$(VERSION)
+	ln -sf libgyeol.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libgyeol.so.0
+	ln -sf libgyeol.so.0 $(DESTDIR)$(PREFIX)/lib/libgyeol.so
+	install -m 644 include/gyeol.h $(DESTDIR)$(PREFIX)/include/gyeol.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' tools/gyeol.pc.in \
+	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/gyeol.pc
+	install -m 644 docs/gyeol.1 $(DESTDIR)$(PREFIX)/share/man/man1/gyeol.1
+	install -m 644 tools/gyeol.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gyeol
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/gyeol $(DESTDIR)$(PREFIX)/lib/libgyeol.* $(DESTDIR)$(PREFIX)/include/gyeol.h \
+	  $(DESTDIR)$(PREFIX)/lib/pkgconfig/gyeol.pc $(DESTDIR)$(PREFIX)/share/man/man1/gyeol.1 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gyeol
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,132 @@
+#include "base/file.h"
+
+#include "base/buf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_map_open(struct file_map *m, const char *path, struct err *e)
+{
+    *m = (struct file_map){0};
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    if (fd < 0)
+        return err_errno(e, "%s", path);
+    if (fstat(fd, &st))
+        rc = err_errno(e, "%s", path);
+    else if (!S_ISREG(st.st_mode))
+        rc = err_set(e, ERR_FORMAT, "%s: not a regular file", path);
+    else if (st.st_size > 0) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED)
+            rc = err_errno(e, "%s: mapping %lld bytes", path, (long long)st.st_size);
+        else
+            *m = (struct file_map){p, (size_t)st.st_size};
+    }
+    close(fd);
+    return rc;
+}
+
+void file_map_close(struct file_map *m)
+{
+    if (m->data)
+        munmap((void *)m->data, m->len);
+    *m = (struct file_map){0};
+}
+
+static int read_all(struct buf *b, int fd, const char *name, struct err *e)
+{
+    char chunk[65536];
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, "%s", name);
+        buf_add(b, chunk, (size_t)n);
+        if (b->failed)
+            return err_set(e, ERR_LIMIT, "%s: larger than %zu bytes, the most that is read", name, b->limit);
+    }
+}
+
+int file_read(char **data, size_t *len, const char *path, size_t limit, struct err *e)
+{
+    bool standard_input = strcmp(path, "-") == 0;
+    const char *name = standard_input ? "standard input" : path;
+    int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, "%s", name);
+    struct buf b = {.limit = limit};
+    buf_add(&b, "", 0);
+    int rc = read_all(&b, fd, name, e);
+    if (!standard_input)
+        close(fd);
+    if (rc) {
+        buf_deinit(&b);
+        return rc;
+    }
+    *data = b.data;
+    *len = b.len;
+    return 0;
+}
+
+static int write_all(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(fd, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return -1;
+        p += w;
+        n -= (size_t)w;
+    }
+    return fsync(fd);
+}
+
+/* The rename is durable only once the directory is. */
+static void sync_directory(const char *path)
+{
+    char *copy = strdup(path);
+    int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        (void)!fsync(fd); /* some file systems refuse to sync a directory; the data itself is synced */
+        close(fd);
+    }
+    free(copy);
+}
+
+int file_write(const char *path, const void *data, size_t len, struct err *e)
+{
+    struct buf name = {0};
+    buf_printf(&name, "%s.tmp-XXXXXX", path);
+    int rc = buf_check(&name, path, e), fd = -1;
+    if (rc)
+        goto out;
+    fd = mkstemp(name.data);
+    if (fd < 0) {
+        rc = err_errno(e, "%s: creating a temporary file beside it", path);
+        goto out;
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    if (write_all(fd, data, len) || fchmod(fd, 0666 & ~mask) || rename(name.data, path)) {
+        rc = err_errno(e, "%s: writing %zu bytes", path, len);
+        unlink(name.data);
+    } else {
+        sync_directory(path);
+    }
+    close(fd);
+out:
+    buf_deinit(&name);
+    return rc;
+}
