@@ -1,4 +1,5 @@
-/* The contract of store.h. Every database runs these tests unchanged: `open_store` is the only thing to add. */
+/* The contract of store.h. Every database runs these tests unchanged: `open_store` is the only thing to add.
+ */
 #include "base/when.h"
 #include "store/fold.h"
 #include "store/store.h"
@@ -16,11 +17,11 @@
 
 #include <cmocka.h>
 
-#define OK(call)                                                                                                 \
-    do {                                                                                                         \
-        struct err *e_ = &error;                                                                                 \
-        if ((call) != 0)                                                                                         \
-            fail_msg("%s: %s", #call, e_->msg);                                                                  \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        struct err *e_ = &error;                                                                             \
+        if ((call) != 0)                                                                                     \
+            fail_msg("%s: %s", #call, e_->msg);                                                              \
     } while (0)
 
 static struct err error;
@@ -539,7 +540,8 @@ static void random_operation(struct store *s, struct naive *w, unsigned *seed)
         int n = (int)(rand_r(seed) % SURVEYS);
         if (n > w->surveys[person_index])
             n = w->surveys[person_index];
-        int64_t at = n < w->surveys[person_index] ? w->survey[person_index][n].at : (int64_t)(rand_r(seed) % 40) * 10 + n;
+        int64_t at = n < w->surveys[person_index] ? w->survey[person_index][n].at
+                                                  : (int64_t)(rand_r(seed) % 40) * 10 + n;
         int score = (int)(rand_r(seed) % 101);
         survey(s, who, at, score, 50, 50, 50);
         w->survey[person_index][n].at = at;
@@ -595,8 +597,8 @@ static void test_scores_always_equal_a_naive_fold(void **state)
         for (int u = 0; u < PEOPLE; u++) {
             char who[2] = {(char)('u' + u), 0};
             if (w.known[u] && ei(s, who) != naive_fold(&w, u))
-                fail_msg("round %d, seed above: person %s has %d, naive fold %d; history %s", round, who, ei(s, who),
-                         naive_fold(&w, u), history(s, who));
+                fail_msg("round %d, seed above: person %s has %d, naive fold %d; history %s", round, who,
+                         ei(s, who), naive_fold(&w, u), history(s, who));
         }
     }
 }
@@ -629,7 +631,8 @@ static void test_foreign_and_newer_databases_are_refused(void **state)
     char other[300];
     snprintf(other, sizeof other, "%s-other", path);
     FILE *f = fopen(other, "wb");
-    fputs("this is no database, it is a text of some length, long enough for a header of SQLite's, 100 bytes", f);
+    fputs("this is no database, it is a text of some length, long enough for a header of SQLite's, 100 bytes",
+          f);
     fclose(f);
     assert_int_equal(store_open(&s, other, STORE_CREATE, &error), ERR_FORMAT);
     assert_non_null(strstr(error.msg, "not a gyeol database"));

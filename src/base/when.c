@@ -110,9 +110,11 @@ int when_parse(int64_t *ms, const char *text, struct err *e)
     int zone = SEOUL_MINUTES;
     bool ok = parse_date(&s, &day);
     if (ok && *s)
-        ok = (take(&s, 'T') || take(&s, 't') || take(&s, ' ')) && parse_clock(&s, &clock) && parse_zone(&s, &zone);
+        ok = (take(&s, 'T') || take(&s, 't') || take(&s, ' ')) && parse_clock(&s, &clock) &&
+             parse_zone(&s, &zone);
     if (!ok || *s)
-        return err_set(e, ERR_FORMAT, "time \"%.40s\": want ISO 8601 such as 2026-05-03T14:00:00+09:00", text);
+        return err_set(e, ERR_FORMAT, "time \"%.40s\": want ISO 8601 such as 2026-05-03T14:00:00+09:00",
+                       text);
     *ms = day * DAY_SECONDS * 1000LL + clock - zone * 60000LL;
     return 0;
 }

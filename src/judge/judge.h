@@ -11,18 +11,18 @@
 #include <stddef.h>
 
 /* A post whose trimmed, NFC-normalised content has this many code points or fewer is not judged. */
-#define JUDGE_SHORT_MAX 5
+#define JUDGE_SHORT_MAX    5
 #define JUDGE_SHORT_REASON "피드 내용이 너무 짧아 MBTI를 판단할 수 없습니다."
-#define JUDGE_TEXT_MAX 65535 /* bytes */
+#define JUDGE_TEXT_MAX     65535 /* bytes */
 
 struct judge_input {
-    const char *text; /* UTF-8, NUL-terminated */
+    const char *text;    /* UTF-8, NUL-terminated */
     const char *mission; /* title, or NULL; context, never evidence */
 };
 
 struct judge_axis {
     enum decision decision;
-    double up, keep, down; /* probabilities, sum 1 */
+    double up, keep, down;   /* probabilities, sum 1 */
     size_t quote, quote_len; /* bytes of text that carried the decision; quote_len 0 for keep */
 };
 
@@ -41,7 +41,8 @@ struct judge;
 
 struct judge_ops {
     /* One text that is long enough and valid UTF-8. Thread-safe. */
-    int (*judge)(const struct judge *j, const struct judge_input *in, struct judge_verdict *out, struct err *e);
+    int (*judge)(const struct judge *j, const struct judge_input *in, struct judge_verdict *out,
+                 struct err *e);
     void (*close)(struct judge *j);
 };
 
@@ -60,8 +61,8 @@ struct judge_options {
 int judge_open(struct judge **out, const struct judge_options *o, struct err *e) MUST_CHECK;
 void judge_close(struct judge *j); /* NULL allowed */
 
-/* Judges one text; may be called from several threads on one judge. The same text always gets the same answer.
- * ERR_FORMAT: not UTF-8; ERR_LIMIT: over JUDGE_TEXT_MAX bytes. */
+/* Judges one text; may be called from several threads on one judge. The same text always gets the same
+ * answer. ERR_FORMAT: not UTF-8; ERR_LIMIT: over JUDGE_TEXT_MAX bytes. */
 int judge_text(const struct judge *j, const struct judge_input *in, struct judge_verdict *out,
                struct err *e) MUST_CHECK;
 

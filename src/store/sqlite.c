@@ -41,8 +41,8 @@ static int migrate(struct sqlite_store *s, struct err *e)
     if (app == APPLICATION_ID && version == SCHEMA_VERSION)
         return 0;
     if (app == APPLICATION_ID && version > SCHEMA_VERSION)
-        return err_set(e, ERR_STATE, "%s: schema version %lld, this gyeol knows up to %d; use a newer gyeol", s->path,
-                       (long long)version, SCHEMA_VERSION);
+        return err_set(e, ERR_STATE, "%s: schema version %lld, this gyeol knows up to %d; use a newer gyeol",
+                       s->path, (long long)version, SCHEMA_VERSION);
     if (app || version || tables)
         return err_set(e, ERR_FORMAT, "%s: not a gyeol database (application id %lld, want %d)", s->path,
                        (long long)app, APPLICATION_ID);

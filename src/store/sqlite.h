@@ -4,6 +4,7 @@
 
 #include "store/store.h"
 
-int sqlite_store_open(struct store **out, const char *path, enum store_open_mode mode, struct err *e) MUST_CHECK;
+int sqlite_store_open(struct store **out, const char *path, enum store_open_mode mode,
+                      struct err *e) MUST_CHECK;
 
 #endif

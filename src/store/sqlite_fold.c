@@ -1,5 +1,5 @@
-/* Transactions of the SQLite store. People whose fold a transaction touches are remembered with the earliest time
- * touched, and refolded from there when it commits. */
+/* Transactions of the SQLite store. People whose fold a transaction touches are remembered with the earliest
+ * time touched, and refolded from there when it commits. */
 #include "store/sqlite_int.h"
 
 #include "base/size.h"
@@ -34,8 +34,7 @@ int sqlite_touch(struct sqlite_store *s, int64_t person, int64_t from, struct er
     }
     if (s->n_touched == s->touched_capacity) {
         size_t capacity = s->touched_capacity ? 2 * s->touched_capacity : 64, bytes;
-        struct touched *t =
-            size_mul(capacity, sizeof *t, &bytes) ? realloc(s->touched, bytes) : NULL;
+        struct touched *t = size_mul(capacity, sizeof *t, &bytes) ? realloc(s->touched, bytes) : NULL;
         if (!t)
             return err_set(e, ERR_MEMORY, "out of memory for %zu changed people", capacity);
         s->touched = t;
@@ -67,7 +66,8 @@ static int fold_begin(struct sqlite_store *s, struct folding *f, struct err *e)
             return 0;
         }
     }
-    if (rc >= 0 && (rc = sqlite_step(s, q = sqlite_bind(s, S_FOLD_BEFORE, e, "ii", f->person, f->from), e)) > 0) {
+    if (rc >= 0 &&
+        (rc = sqlite_step(s, q = sqlite_bind(s, S_FOLD_BEFORE, e, "ii", f->person, f->from), e)) > 0) {
         f->seq = sqlite3_column_int64(q, 0);
         for (int a = 0; a < AXES; a++)
             f->scores[a] = sqlite3_column_int(q, 1 + a);
@@ -100,10 +100,11 @@ static int fold_event(struct sqlite_store *s, struct folding *f, sqlite3_stmt *e
         if ((rc = buf_check(reason, "reason", e)))
             break;
         rc = sqlite_run(s,
-                 sqlite_bind(s, S_FOLD_STEP, e, "iiiiiiiiiiiit", f->person, ++f->seq, sqlite3_column_int64(event, 0),
-                      sqlite3_column_int64(event, 1), I64(a), I64(d), I64(previous[a]), I64(f->scores[a]),
-                      I64(f->scores[0]), I64(f->scores[1]), I64(f->scores[2]), I64(f->scores[3]), reason->data),
-                 e);
+                        sqlite_bind(s, S_FOLD_STEP, e, "iiiiiiiiiiiit", f->person, ++f->seq,
+                                    sqlite3_column_int64(event, 0), sqlite3_column_int64(event, 1), I64(a),
+                                    I64(d), I64(previous[a]), I64(f->scores[a]), I64(f->scores[0]),
+                                    I64(f->scores[1]), I64(f->scores[2]), I64(f->scores[3]), reason->data),
+                        e);
     }
     return rc;
 }
@@ -127,9 +128,9 @@ static int refold(struct sqlite_store *s, const struct touched *t, struct err *e
     if (rc)
         return rc;
     return sqlite_run(s,
-               sqlite_bind(s, S_FOLD_SCORES, e, "iiiii", I64(f.scores[0]), I64(f.scores[1]), I64(f.scores[2]),
-                    I64(f.scores[3]), f.person),
-               e);
+                      sqlite_bind(s, S_FOLD_SCORES, e, "iiiii", I64(f.scores[0]), I64(f.scores[1]),
+                                  I64(f.scores[2]), I64(f.scores[3]), f.person),
+                      e);
 }
 
 static int by_person(const void *x, const void *y)
@@ -157,4 +158,3 @@ int sqlite_commit(struct store *base, struct err *e)
     s->n_touched = 0;
     return rc;
 }
-

@@ -18,8 +18,8 @@ static const char *copy_text(struct arena *a, sqlite3_stmt *q, int column)
 }
 
 int sqlite_pending(struct store *base, int64_t model, bool rejudge, const char *person,
-                   const struct store_pending *after, size_t limit, struct arena *a, struct store_pending **out,
-                   size_t *n, struct err *e)
+                   const struct store_pending *after, size_t limit, struct arena *a,
+                   struct store_pending **out, size_t *n, struct err *e)
 {
     struct sqlite_store *s = self(base);
     struct store_pending first = {.person_key = -1};
@@ -83,7 +83,8 @@ static struct store_person read_person(sqlite3_stmt *q)
     return p;
 }
 
-int sqlite_person(struct store *base, const char *id, struct arena *a, struct store_person *out, struct err *e)
+int sqlite_person(struct store *base, const char *id, struct arena *a, struct store_person *out,
+                  struct err *e)
 {
     struct sqlite_store *s = self(base);
     sqlite3_stmt *q = sqlite_bind(s, S_PERSON, e, "t", id);
@@ -113,8 +114,8 @@ struct callback {
 };
 
 static int walk(struct sqlite_store *s, sqlite3_stmt *q,
-                int (*row)(sqlite3_stmt *q, const struct callback *c, struct err *e), const struct callback *c,
-                struct err *e)
+                int (*row)(sqlite3_stmt *q, const struct callback *c, struct err *e),
+                const struct callback *c, struct err *e)
 {
     int rc;
     while ((rc = sqlite_step(s, q, e)) > 0)
@@ -174,8 +175,8 @@ int sqlite_history(struct store *base, const char *person, int64_t after_seq, si
 
 /* The four walks over all that is held of one person. */
 static int walk_person(struct store *base, const char *person, enum statement which,
-                       int (*row)(sqlite3_stmt *q, const struct callback *c, struct err *e), struct callback c,
-                       struct err *e)
+                       int (*row)(sqlite3_stmt *q, const struct callback *c, struct err *e),
+                       struct callback c, struct err *e)
 {
     struct sqlite_store *s = self(base);
     int64_t key;
@@ -249,7 +250,8 @@ static int row_judged(sqlite3_stmt *q, const struct callback *c, struct err *e)
     return c->fn.judged(c->context, &v, e);
 }
 
-int sqlite_judgements(struct store *base, const char *person, store_judged_fn *fn, void *context, struct err *e)
+int sqlite_judgements(struct store *base, const char *person, store_judged_fn *fn, void *context,
+                      struct err *e)
 {
     struct callback c = {.fn.judged = fn, .context = context};
     return walk_person(base, person, S_JUDGEMENTS, row_judged, c, e);

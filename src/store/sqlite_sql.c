@@ -1,31 +1,35 @@
-/* The statements of the SQLite store, prepared once, on first use; $1, $2 ... first appear in this order, so that
- * a text serves other databases too. */
+/* The statements of the SQLite store, prepared once, on first use; $1, $2 ... first appear in this order, so
+ * that a text serves other databases too. */
 #include "store/sqlite_int.h"
 
 #include <stdarg.h>
 #include <string.h>
 
 #define LIVE_FREEZE "SELECT 1 FROM freeze f WHERE f.person_id = p.person_id AND "
-#define NOT_FROZEN                                                                                               \
-    "NOT EXISTS (" LIVE_FREEZE "(f.to_at IS NULL OR (p.written_at >= f.from_at AND p.written_at < f.to_at)))"
+#define NOT_FROZEN                                                                                           \
+    "NOT EXISTS (" LIVE_FREEZE "(f.to_at IS NULL OR (p.written_at >= f.from_at AND p.written_at < "          \
+                               "f.to_at)))"
 #define COUNTING "j.post_id = p.id AND j.version = p.version AND j.counts = 1"
-#define WAITING_REJUDGE                                                                                          \
+#define WAITING_REJUDGE                                                                                      \
     "p.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM judgement j WHERE " COUNTING " AND j.model_id = $1)"
-#define PENDING_COLUMNS                                                                                          \
-    "p.id, p.person_id, p.written_at, p.version, p.ext, p.content, m.title, m.description, "                     \
-    "EXISTS (SELECT 1 FROM judgement k WHERE k.post_id = p.id AND k.version = p.version AND k.model_id = $1)"
+#define PENDING_COLUMNS                                                                                      \
+    "p.id, p.person_id, p.written_at, p.version, p.ext, p.content, m.title, m.description, "                 \
+    "EXISTS (SELECT 1 FROM judgement k WHERE k.post_id = p.id AND k.version = p.version AND k.model_id = "   \
+    "$1)"
 #define PENDING_FROM " FROM post p LEFT JOIN mission m ON m.id = p.mission_id WHERE "
-#define PENDING_PAGE                                                                                             \
-    " AND ($2 = 0 OR p.person_id = $2) AND (p.person_id, p.written_at, p.id) > ($3, $4, $5) AND " NOT_FROZEN     \
+#define PENDING_PAGE                                                                                         \
+    " AND ($2 = 0 OR p.person_id = $2) AND (p.person_id, p.written_at, p.id) > ($3, $4, $5) AND " NOT_FROZEN \
     " ORDER BY p.person_id, p.written_at, p.id LIMIT $6"
-#define PERSON_COLUMNS                                                                                           \
-    "p.ext, p.ei, p.sn, p.tf, p.jp, p.created_at, (SELECT max(taken_at) FROM survey s WHERE s.person_id = p.id)" \
-    ", EXISTS (SELECT 1 FROM freeze f WHERE f.person_id = p.id AND f.to_at IS NULL)"                             \
-    ", (SELECT count(*) FROM post o JOIN judgement j ON j.post_id = o.id AND j.version = o.version AND "         \
-    "j.counts = 1 WHERE o.person_id = p.id AND o.deleted_at IS NULL AND o.written_at >= ifnull((SELECT "         \
+#define PERSON_COLUMNS                                                                                       \
+    "p.ext, p.ei, p.sn, p.tf, p.jp, p.created_at, (SELECT max(taken_at) FROM survey s WHERE s.person_id = "  \
+    "p.id)"                                                                                                  \
+    ", EXISTS (SELECT 1 FROM freeze f WHERE f.person_id = p.id AND f.to_at IS NULL)"                         \
+    ", (SELECT count(*) FROM post o JOIN judgement j ON j.post_id = o.id AND j.version = o.version AND "     \
+    "j.counts = 1 WHERE o.person_id = p.id AND o.deleted_at IS NULL AND o.written_at >= ifnull((SELECT "     \
     "max(taken_at) FROM survey s WHERE s.person_id = p.id), o.written_at)) FROM person p "
-#define JUDGEMENT_COLUMNS                                                                                        \
-    "ei, ei_up, ei_keep, ei_down, ei_why, sn, sn_up, sn_keep, sn_down, sn_why, tf, tf_up, tf_keep, tf_down, "    \
+#define JUDGEMENT_COLUMNS                                                                                    \
+    "ei, ei_up, ei_keep, ei_down, ei_why, sn, sn_up, sn_keep, sn_down, sn_why, tf, tf_up, tf_keep, "         \
+    "tf_down, "                                                                                              \
     "tf_why, jp, jp_up, jp_keep, jp_down, jp_why"
 
 static const char *const text[STATEMENTS] = {
@@ -35,13 +39,15 @@ static const char *const text[STATEMENTS] = {
     [S_MISSION_ADD] = "INSERT INTO mission (ext, title, description) VALUES ($1, $2, $3)",
     [S_MISSION_SET] = "UPDATE mission SET title = $1, description = $2 WHERE id = $3",
     [S_SURVEY_GET] = "SELECT ei, sn, tf, jp FROM survey WHERE person_id = $1 AND taken_at = $2",
-    [S_SURVEY_PUT] = "INSERT INTO survey (person_id, taken_at, ei, sn, tf, jp) VALUES ($1, $2, $3, $4, $5, $6) "
-                     "ON CONFLICT (person_id, taken_at) DO UPDATE SET ei = excluded.ei, sn = excluded.sn, "
-                     "tf = excluded.tf, jp = excluded.jp",
+    [S_SURVEY_PUT] =
+        "INSERT INTO survey (person_id, taken_at, ei, sn, tf, jp) VALUES ($1, $2, $3, $4, $5, $6) "
+        "ON CONFLICT (person_id, taken_at) DO UPDATE SET ei = excluded.ei, sn = excluded.sn, "
+        "tf = excluded.tf, jp = excluded.jp",
     [S_POST_GET] = "SELECT id, person_id, mission_id, written_at, edited_at, deleted_at, version, content, "
                    "EXISTS (SELECT 1 FROM judgement j WHERE " COUNTING ") FROM post p WHERE ext = $1",
-    [S_POST_ADD] = "INSERT INTO post (ext, ext_rank, person_id, mission_id, written_at, edited_at, deleted_at, "
-                   "pending, content) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    [S_POST_ADD] =
+        "INSERT INTO post (ext, ext_rank, person_id, mission_id, written_at, edited_at, deleted_at, "
+        "pending, content) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     [S_POST_SET] = "UPDATE post SET mission_id = $1, written_at = $2, edited_at = $3, deleted_at = $4, "
                    "version = $5, pending = $6, content = $7 WHERE id = $8",
     [S_POST_DELETE] = "UPDATE post SET deleted_at = $1, pending = 0 WHERE id = $2",
@@ -49,8 +55,9 @@ static const char *const text[STATEMENTS] = {
     [S_MODEL_GET] = "SELECT id FROM model WHERE mode = $1 AND name = $2 AND model_sha256 = $3 AND "
                     "adapter_sha256 = $4",
     [S_MODEL_ADD] = "INSERT INTO model (mode, name, model_sha256, adapter_sha256) VALUES ($1, $2, $3, $4)",
-    [S_POST_STATE] = "SELECT p.version, p.deleted_at IS NULL AND " NOT_FROZEN ", EXISTS (SELECT 1 FROM judgement "
-                     "j WHERE " COUNTING "), p.written_at FROM post p WHERE p.id = $1",
+    [S_POST_STATE] =
+        "SELECT p.version, p.deleted_at IS NULL AND " NOT_FROZEN ", EXISTS (SELECT 1 FROM judgement "
+        "j WHERE " COUNTING "), p.written_at FROM post p WHERE p.id = $1",
     [S_COUNTS_CLEAR] = "UPDATE judgement SET counts = 0 WHERE post_id = $1 AND counts = 1",
     [S_COUNTS_SET] = "UPDATE judgement SET counts = 1 WHERE post_id = $1 AND version = $2 AND model_id = $3",
     [S_JUDGEMENT_ADD] =
@@ -60,38 +67,48 @@ static const char *const text[STATEMENTS] = {
     [S_POST_DONE] = "UPDATE post SET pending = 0 WHERE id = $1",
     [S_PENDING] = "SELECT " PENDING_COLUMNS PENDING_FROM "p.pending = 1" PENDING_PAGE,
     [S_PENDING_ALL] = "SELECT " PENDING_COLUMNS PENDING_FROM WAITING_REJUDGE PENDING_PAGE,
-    [S_COUNT_PENDING] = "SELECT count(*), $1 FROM post p WHERE p.pending = 1 AND ($2 = 0 OR p.person_id = $2) "
-                        "AND " NOT_FROZEN,
+    [S_COUNT_PENDING] =
+        "SELECT count(*), $1 FROM post p WHERE p.pending = 1 AND ($2 = 0 OR p.person_id = $2) "
+        "AND " NOT_FROZEN,
     [S_COUNT_PENDING_ALL] = "SELECT count(*) FROM post p WHERE " WAITING_REJUDGE
                             " AND ($2 = 0 OR p.person_id = $2) AND " NOT_FROZEN,
     [S_FROZEN] = "SELECT from_at FROM freeze WHERE person_id = $1 AND to_at IS NULL",
-    [S_FREEZE] = "INSERT INTO freeze (person_id, from_at) VALUES ($1, $2) ON CONFLICT (person_id, from_at) DO "
-                 "UPDATE SET to_at = NULL",
+    [S_FREEZE] =
+        "INSERT INTO freeze (person_id, from_at) VALUES ($1, $2) ON CONFLICT (person_id, from_at) DO "
+        "UPDATE SET to_at = NULL",
     [S_UNFREEZE] = "UPDATE freeze SET to_at = max($1, from_at) WHERE person_id = $2 AND to_at IS NULL",
     [S_ERASE] = "DELETE FROM person WHERE id = $1",
     [S_PERSON] = "SELECT " PERSON_COLUMNS "WHERE p.ext = $1",
-    [S_PEOPLE] = "SELECT " PERSON_COLUMNS "WHERE (p.ext_rank, p.ext) > ($1, $2) ORDER BY p.ext_rank, p.ext LIMIT $3",
-    [S_HISTORY] = "SELECT h.seq, p.ext, h.written_at, h.axis, h.decision, h.previous, h.current, h.ei, h.sn, "
-                  "h.tf, h.jp, h.reason FROM history h JOIN post p ON p.id = h.post_id WHERE h.person_id = $1 AND "
-                  "h.seq > $2 ORDER BY h.seq LIMIT $3",
+    [S_PEOPLE] =
+        "SELECT " PERSON_COLUMNS "WHERE (p.ext_rank, p.ext) > ($1, $2) ORDER BY p.ext_rank, p.ext LIMIT $3",
+    [S_HISTORY] =
+        "SELECT h.seq, p.ext, h.written_at, h.axis, h.decision, h.previous, h.current, h.ei, h.sn, "
+        "h.tf, h.jp, h.reason FROM history h JOIN post p ON p.id = h.post_id WHERE h.person_id = $1 AND "
+        "h.seq > $2 ORDER BY h.seq LIMIT $3",
     [S_SURVEYS] = "SELECT taken_at, ei, sn, tf, jp FROM survey WHERE person_id = $1 ORDER BY taken_at",
     [S_FREEZES] = "SELECT from_at, to_at FROM freeze WHERE person_id = $1 ORDER BY from_at",
-    [S_POSTS] = "SELECT p.ext, m.ext, p.written_at, p.edited_at, p.deleted_at, p.content FROM post p LEFT JOIN "
-                "mission m ON m.id = p.mission_id WHERE p.person_id = $1 ORDER BY p.written_at, p.ext_rank, p.ext",
-    [S_JUDGEMENTS] = "SELECT p.ext, j.version, j.counts, m.mode, m.name, m.model_sha256, m.adapter_sha256, "
-                     "j.policy, j.weight, j.judged_at, j.latency_ms, j.reason, " JUDGEMENT_COLUMNS
-                     " FROM post p JOIN judgement j ON j.post_id = p.id JOIN model m ON m.id = j.model_id WHERE "
-                     "p.person_id = $1 ORDER BY p.written_at, p.ext_rank, p.ext, j.version, j.model_id",
-    [S_FOLD_SURVEY] = "SELECT taken_at, ei, sn, tf, jp FROM survey WHERE person_id = $1 ORDER BY taken_at DESC "
-                      "LIMIT 1",
-    [S_FOLD_BEFORE] = "SELECT seq, ei, sn, tf, jp FROM history WHERE person_id = $1 AND written_at < $2 ORDER BY "
-                      "seq DESC LIMIT 1",
+    [S_POSTS] =
+        "SELECT p.ext, m.ext, p.written_at, p.edited_at, p.deleted_at, p.content FROM post p LEFT JOIN "
+        "mission m ON m.id = p.mission_id WHERE p.person_id = $1 ORDER BY p.written_at, p.ext_rank, p.ext",
+    [S_JUDGEMENTS] =
+        "SELECT p.ext, j.version, j.counts, m.mode, m.name, m.model_sha256, m.adapter_sha256, "
+        "j.policy, j.weight, j.judged_at, j.latency_ms, j.reason, " JUDGEMENT_COLUMNS
+        " FROM post p JOIN judgement j ON j.post_id = p.id JOIN model m ON m.id = j.model_id WHERE "
+        "p.person_id = $1 ORDER BY p.written_at, p.ext_rank, p.ext, j.version, j.model_id",
+    [S_FOLD_SURVEY] =
+        "SELECT taken_at, ei, sn, tf, jp FROM survey WHERE person_id = $1 ORDER BY taken_at DESC "
+        "LIMIT 1",
+    [S_FOLD_BEFORE] =
+        "SELECT seq, ei, sn, tf, jp FROM history WHERE person_id = $1 AND written_at < $2 ORDER BY "
+        "seq DESC LIMIT 1",
     [S_FOLD_DROP] = "DELETE FROM history WHERE person_id = $1 AND seq > $2",
-    [S_FOLD_EVENTS] = "SELECT p.id, p.written_at, j.policy, j.weight, " JUDGEMENT_COLUMNS
-                      " FROM post p JOIN judgement j ON " COUNTING " WHERE p.person_id = $1 AND p.written_at >= $2 "
-                      "AND p.deleted_at IS NULL ORDER BY p.written_at, p.ext_rank, p.ext",
-    [S_FOLD_STEP] = "INSERT INTO history (person_id, seq, post_id, written_at, axis, decision, previous, current, "
-                    "ei, sn, tf, jp, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    [S_FOLD_EVENTS] =
+        "SELECT p.id, p.written_at, j.policy, j.weight, " JUDGEMENT_COLUMNS
+        " FROM post p JOIN judgement j ON " COUNTING " WHERE p.person_id = $1 AND p.written_at >= $2 "
+        "AND p.deleted_at IS NULL ORDER BY p.written_at, p.ext_rank, p.ext",
+    [S_FOLD_STEP] =
+        "INSERT INTO history (person_id, seq, post_id, written_at, axis, decision, previous, current, "
+        "ei, sn, tf, jp, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     [S_FOLD_SCORES] = "UPDATE person SET ei = $1, sn = $2, tf = $3, jp = $4 WHERE id = $5",
 };
 
@@ -105,7 +122,7 @@ int sqlite_fail(struct sqlite_store *s, struct err *e)
     if (code == SQLITE_NOTADB)
         return err_set(e, ERR_FORMAT, "%s: not a gyeol database (not SQLite)", s->path);
     if (code == SQLITE_CORRUPT)
-        return err_set(e, ERR_FORMAT, "%s: damaged database (%s); restore a backup", s->path, what);
+        return err_set(e, ERR_IO, "%s: damaged database (%s); restore a backup", s->path, what);
     if (code == SQLITE_READONLY)
         return err_set(e, ERR_IO, "%s: read-only, want a database that can be written", s->path);
     if (code == SQLITE_FULL)
@@ -140,7 +157,7 @@ sqlite3_stmt *sqlite_bind(struct sqlite_store *s, enum statement which, struct e
         default:
             v = va_arg(ap, int64_t);
             bad |= types[i - 1] == 'm' && v == STORE_NO_TIME ? sqlite3_bind_null(*q, i)
-                                                              : sqlite3_bind_int64(*q, i, v);
+                                                             : sqlite3_bind_int64(*q, i, v);
         }
     }
     va_end(ap);
@@ -213,4 +230,3 @@ int sqlite_person_key(struct sqlite_store *s, const char *id, int64_t *key, stru
     sqlite3_reset(q);
     return 0;
 }
-

@@ -32,7 +32,7 @@ static bool same_text(const char *a, const char *b)
 }
 
 int sqlite_put_mission(struct store *base, const char *id, const char *title, const char *description,
-                              enum store_put *what, struct err *e)
+                       enum store_put *what, struct err *e)
 {
     struct sqlite_store *s = self(base);
     sqlite3_stmt *q = sqlite_bind(s, S_MISSION_GET, e, "t", id);
@@ -68,7 +68,7 @@ static int ensure_mission(struct sqlite_store *s, const char *id, int64_t *key, 
 }
 
 int sqlite_put_survey(struct store *base, const char *person, const struct store_survey *v,
-                             enum store_put *what, struct err *e)
+                      enum store_put *what, struct err *e)
 {
     struct sqlite_store *s = self(base);
     int64_t key;
@@ -86,9 +86,9 @@ int sqlite_put_survey(struct store *base, const char *person, const struct store
     if (*what == STORE_SAME)
         return 0;
     rc = sqlite_run(s,
-             sqlite_bind(s, S_SURVEY_PUT, e, "iiiiii", key, v->taken_at, I64(v->scores[0]), I64(v->scores[1]),
-                  I64(v->scores[2]), I64(v->scores[3])),
-             e);
+                    sqlite_bind(s, S_SURVEY_PUT, e, "iiiiii", key, v->taken_at, I64(v->scores[0]),
+                                I64(v->scores[1]), I64(v->scores[2]), I64(v->scores[3])),
+                    e);
     return rc ? rc : sqlite_touch(s, key, STORE_NO_TIME, e);
 }
 
@@ -97,9 +97,10 @@ static int add_post(struct sqlite_store *s, const struct store_post *p, int64_t 
 {
     int64_t written_at = p->written_at == STORE_NO_TIME ? when_now() : p->written_at;
     return sqlite_run(s,
-               sqlite_bind(s, S_POST_ADD, e, "tiimimmit", p->id, I64(fold_id_rank(p->id)), person, mission, written_at,
-                    p->edited_at, p->deleted_at, I64(p->deleted_at == STORE_NO_TIME), p->content),
-               e);
+                      sqlite_bind(s, S_POST_ADD, e, "tiimimmit", p->id, I64(fold_id_rank(p->id)), person,
+                                  mission, written_at, p->edited_at, p->deleted_at,
+                                  I64(p->deleted_at == STORE_NO_TIME), p->content),
+                      e);
 }
 
 /* What the database holds of a post already there, and what the new one makes of it. */
@@ -130,17 +131,17 @@ static int change_post(struct sqlite_store *s, const struct post_change *c, cons
 {
     bool judged = c->judged && !c->new_version, live = p->deleted_at == STORE_NO_TIME;
     int rc = sqlite_run(s,
-                 sqlite_bind(s, S_POST_SET, e, "mimmiiti", mission, p->written_at, p->edited_at, p->deleted_at,
-                      c->version + c->new_version, I64(live && !judged), p->content, c->key),
-                 e);
+                        sqlite_bind(s, S_POST_SET, e, "mimmiiti", mission, p->written_at, p->edited_at,
+                                    p->deleted_at, c->version + c->new_version, I64(live && !judged),
+                                    p->content, c->key),
+                        e);
     if (!rc && c->new_version) /* they quote words that are no longer there */
         rc = sqlite_run(s, sqlite_bind(s, S_JUDGEMENTS_DROP, e, "i", c->key), e);
     int64_t from = p->written_at < c->written_at ? p->written_at : c->written_at;
     return rc || !c->judged ? rc : sqlite_touch(s, c->person, from, e);
 }
 
-int sqlite_put_post(struct store *base, const struct store_post *given, enum store_put *what,
-                           struct err *e)
+int sqlite_put_post(struct store *base, const struct store_post *given, enum store_put *what, struct err *e)
 {
     struct sqlite_store *s = self(base);
     struct store_post p = *given;
@@ -159,8 +160,8 @@ int sqlite_put_post(struct store *base, const struct store_post *given, enum sto
     struct post_change c = compare_post(q, &p, mission);
     sqlite3_reset(q);
     if (c.person != person)
-        return err_set(e, ERR_STATE, "post \"%.255s\" belongs to another person already, not to \"%.100s\"", p.id,
-                       p.person);
+        return err_set(e, ERR_STATE, "post \"%.255s\" belongs to another person already, not to \"%.100s\"",
+                       p.id, p.person);
     *what = c.same ? STORE_SAME : STORE_CHANGED;
     return c.same ? 0 : change_post(s, &c, &p, mission, e);
 }
@@ -196,7 +197,8 @@ int sqlite_put_model(struct store *base, const struct store_model *m, int64_t *k
         return 0;
     }
     if (!rc)
-        rc = sqlite_run(s, sqlite_bind(s, S_MODEL_ADD, e, "tttt", m->mode, m->name, m->model_sha256, adapter), e);
+        rc = sqlite_run(s, sqlite_bind(s, S_MODEL_ADD, e, "tttt", m->mode, m->name, m->model_sha256, adapter),
+                        e);
     *key = sqlite3_last_insert_rowid(s->db);
     return rc;
 }
@@ -204,8 +206,9 @@ int sqlite_put_model(struct store *base, const struct store_model *m, int64_t *k
 static int add_judgement(struct sqlite_store *s, const struct store_pending *p, int64_t model,
                          const struct store_judgement *j, struct err *e)
 {
-    sqlite3_stmt *q = sqlite_bind(s, S_JUDGEMENT_ADD, e, "iiiiiiidt", p->post_key, I64(p->version), model, I64(1),
-                           I64(j->policy), I64(j->weight), j->judged_at, j->latency_ms, j->reason);
+    sqlite3_stmt *q =
+        sqlite_bind(s, S_JUDGEMENT_ADD, e, "iiiiiiidt", p->post_key, I64(p->version), model, I64(1),
+                    I64(j->policy), I64(j->weight), j->judged_at, j->latency_ms, j->reason);
     for (int a = 0; a < AXES && q; a++) {
         int column = 10 + 5 * a;
         sqlite3_bind_int(q, column, j->axis[a].decision);
@@ -218,7 +221,7 @@ static int add_judgement(struct sqlite_store *s, const struct store_pending *p, 
 }
 
 int sqlite_put_judgement(struct store *base, const struct store_pending *p, int64_t model, bool rejudge,
-                                const struct store_judgement *j, bool *stored, struct err *e)
+                         const struct store_judgement *j, bool *stored, struct err *e)
 {
     struct sqlite_store *s = self(base);
     *stored = false;
@@ -261,20 +264,23 @@ int sqlite_set_frozen(struct store *base, const char *person, bool frozen, int64
     sqlite3_reset(q);
     if (is == frozen)
         return 0;
-    return sqlite_run(s, frozen ? sqlite_bind(s, S_FREEZE, e, "ii", key, at) : sqlite_bind(s, S_UNFREEZE, e, "ii", at, key), e);
+    return sqlite_run(
+        s, frozen ? sqlite_bind(s, S_FREEZE, e, "ii", key, at) : sqlite_bind(s, S_UNFREEZE, e, "ii", at, key),
+        e);
 }
 
-/* Erasure: with secure_delete the freed bytes are overwritten in the pages; copying the log back and truncating
- * it takes them out of the log, too, once no reader needs an older page. */
+/* Erasure: with secure_delete the freed bytes are overwritten in the pages; copying the log back and
+ * truncating it takes them out of the log, too, once no reader needs an older page. */
 static int scrub(struct sqlite_store *s, struct err *e)
 {
     int log = 0, done = 0;
     int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done);
     if ((rc & 0xff) == SQLITE_BUSY)
-        return err_set(e, ERR_STATE,
-                       "%s: erased, but another program is reading and the log still holds old pages; they go when "
-                       "it closes the database, or erase again then",
-                       s->path);
+        return err_set(
+            e, ERR_STATE,
+            "%s: erased, but another program is reading and the log still holds old pages; they go when "
+            "it closes the database, or erase again then",
+            s->path);
     return rc ? sqlite_fail(s, e) : 0;
 }
 

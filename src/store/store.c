@@ -105,8 +105,8 @@ int store_put_judgement(struct store *s, const struct store_pending *p, int64_t 
 }
 
 int store_pending(struct store *s, int64_t model_key, bool rejudge, const char *person,
-                  const struct store_pending *after, size_t limit, struct arena *a, struct store_pending **out,
-                  size_t *n, struct err *e)
+                  const struct store_pending *after, size_t limit, struct arena *a,
+                  struct store_pending **out, size_t *n, struct err *e)
 {
     return s->ops->pending(s, model_key, rejudge, person, after, limit, a, out, n, e);
 }

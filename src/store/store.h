@@ -18,9 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STORE_ID_MAX 255
-#define STORE_CONTENT_MAX 65535 /* bytes of a post, as MySQL's TEXT */
-#define STORE_NO_TIME INT64_MIN /* "not given" */
+#define STORE_ID_MAX      255
+#define STORE_CONTENT_MAX 65535     /* bytes of a post, as MySQL's TEXT */
+#define STORE_NO_TIME     INT64_MIN /* "not given" */
 
 struct store;
 
@@ -127,8 +127,8 @@ struct store_ops {
     int (*put_judgement)(struct store *s, const struct store_pending *p, int64_t model_key, bool rejudge,
                          const struct store_judgement *j, bool *stored, struct err *e);
     int (*pending)(struct store *s, int64_t model_key, bool rejudge, const char *person,
-                   const struct store_pending *after, size_t limit, struct arena *a, struct store_pending **out,
-                   size_t *n, struct err *e);
+                   const struct store_pending *after, size_t limit, struct arena *a,
+                   struct store_pending **out, size_t *n, struct err *e);
     int (*count_pending)(struct store *s, int64_t model_key, bool rejudge, const char *person, int64_t *n,
                          struct err *e);
     int (*set_frozen)(struct store *s, const char *person, bool frozen, int64_t at, struct err *e);
@@ -168,22 +168,23 @@ int store_put_survey(struct store *s, const char *person, const struct store_sur
                      struct err *e) MUST_CHECK;
 /* Creates the person (and an untitled mission) if need be. New content or mission makes a new version, which
  * waits to be judged; ERR_STATE when the id belongs to another person. */
-int store_put_post(struct store *s, const struct store_post *p, enum store_put *what, struct err *e) MUST_CHECK;
+int store_put_post(struct store *s, const struct store_post *p, enum store_put *what,
+                   struct err *e) MUST_CHECK;
 int store_delete_post(struct store *s, const char *id, int64_t at, struct err *e) MUST_CHECK;
 
 /* The key of a model version, created on first use. */
 int store_put_model(struct store *s, const struct store_model *m, int64_t *key, struct err *e) MUST_CHECK;
-/* *stored is false when the post has meanwhile been edited, deleted, frozen or judged by another process: that
- * is no error. With rejudge this judgement becomes the counting one; j may be NULL if p->judged. */
+/* *stored is false when the post has meanwhile been edited, deleted, frozen or judged by another process:
+ * that is no error. With rejudge this judgement becomes the counting one; j may be NULL if p->judged. */
 int store_put_judgement(struct store *s, const struct store_pending *p, int64_t model_key, bool rejudge,
                         const struct store_judgement *j, bool *stored, struct err *e) MUST_CHECK;
 
-/* Up to limit live posts of people not frozen, not written while frozen, without a counting judgement of their
- * version (rejudge: without one of this model), of one person or of all (NULL), ordered by person and time,
- * after the one given (NULL: from the start). */
+/* Up to limit live posts of people not frozen, not written while frozen, without a counting judgement of
+ * their version (rejudge: without one of this model), of one person or of all (NULL), ordered by person and
+ * time, after the one given (NULL: from the start). */
 int store_pending(struct store *s, int64_t model_key, bool rejudge, const char *person,
-                  const struct store_pending *after, size_t limit, struct arena *a, struct store_pending **out,
-                  size_t *n, struct err *e) MUST_CHECK;
+                  const struct store_pending *after, size_t limit, struct arena *a,
+                  struct store_pending **out, size_t *n, struct err *e) MUST_CHECK;
 int store_count_pending(struct store *s, int64_t model_key, bool rejudge, const char *person, int64_t *n,
                         struct err *e) MUST_CHECK;
 
@@ -191,8 +192,8 @@ int store_count_pending(struct store *s, int64_t model_key, bool rejudge, const 
 int store_set_frozen(struct store *s, const char *person, bool frozen, int64_t at, struct err *e) MUST_CHECK;
 
 /* Removes everything held about a person, commits, and leaves no byte of it in the database's files. Its own
- * transaction; waits for readers. ERR_STATE when a reader holds on for too long: the rows are gone, the log is
- * not yet rewritten, and erasing again finishes the job. */
+ * transaction; waits for readers. ERR_STATE when a reader holds on for too long: the rows are gone, the log
+ * is not yet rewritten, and erasing again finishes the job. */
 int store_erase(struct store *s, const char *person, struct err *e) MUST_CHECK;
 
 /* ERR_MISSING when there is no such person. */
@@ -208,7 +209,8 @@ int store_surveys(struct store *s, const char *person, store_survey_fn *fn, void
                   struct err *e) MUST_CHECK;
 int store_freezes(struct store *s, const char *person, store_freeze_fn *fn, void *context,
                   struct err *e) MUST_CHECK;
-int store_posts(struct store *s, const char *person, store_post_fn *fn, void *context, struct err *e) MUST_CHECK;
+int store_posts(struct store *s, const char *person, store_post_fn *fn, void *context,
+                struct err *e) MUST_CHECK;
 int store_judgements(struct store *s, const char *person, store_judged_fn *fn, void *context,
                      struct err *e) MUST_CHECK;
 

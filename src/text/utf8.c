@@ -26,7 +26,8 @@ bool utf8_valid(const char *s, size_t n, size_t *bad)
 }
 
 /* Ranges in which every code point is its own grapheme cluster under NFC next to others of these ranges:
- * ASCII, compatibility jamo, Hangul syllables, kana, unified ideographs, general punctuation without joiners. */
+ * ASCII, compatibility jamo, Hangul syllables, kana, unified ideographs, general punctuation without joiners.
+ */
 static bool is_plain(uint32_t c)
 {
     return (c < 0x80 && c != '\r') || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0x3131 && c <= 0x318E) ||
@@ -37,8 +38,8 @@ static bool is_plain(uint32_t c)
 static int compose_cluster(const char *s, uint32_t begin, uint32_t end, struct utf8_unit *out)
 {
     utf8proc_uint8_t *nfc = NULL;
-    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)s + begin, (utf8proc_ssize_t)(end - begin), &nfc,
-                                      UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)s + begin, (utf8proc_ssize_t)(end - begin),
+                                      &nfc, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     if (n < 0)
         return -1;
     int units = 0;
@@ -57,7 +58,8 @@ static size_t decode(const char *s, size_t n, struct utf8_unit *u, bool *plain)
     *plain = true;
     for (size_t i = 0; i < n; k++) {
         utf8proc_int32_t code;
-        utf8proc_ssize_t w = utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &code);
+        utf8proc_ssize_t w =
+            utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(n - i), &code);
         if (w <= 0) /* only if the caller did not validate */
             w = 1, code = 0xFFFD;
         u[k] = (struct utf8_unit){(uint32_t)code, (uint32_t)i, (uint32_t)(i + (size_t)w)};
@@ -91,8 +93,9 @@ int utf8_nfc(const char *s, size_t n, struct arena *a, struct utf8_unit **out, s
         while (j < k && !utf8proc_grapheme_break_stateful((utf8proc_int32_t)raw[j - 1].code,
                                                           (utf8proc_int32_t)raw[j].code, &state))
             j++;
-        int w = j == i + 1 && is_plain(raw[i].code) ? (nfc[m] = raw[i], 1)
-                                                    : compose_cluster(s, raw[i].begin, raw[j - 1].end, nfc + m);
+        int w = j == i + 1 && is_plain(raw[i].code)
+                    ? (nfc[m] = raw[i], 1)
+                    : compose_cluster(s, raw[i].begin, raw[j - 1].end, nfc + m);
         if (w < 0)
             return err_set(e, ERR_MEMORY, "out of memory for a text of %zu bytes", n);
         m += (size_t)w;

@@ -19,8 +19,8 @@ struct utf8_unit {
  * *bad is the offset of the first bad byte. bad may be NULL. */
 bool utf8_valid(const char *s, size_t n, size_t *bad);
 
-/* NFC of valid UTF-8, as units in the arena. Grapheme clusters are composed one by one, so each unit knows its
- * cluster's bytes. */
+/* NFC of valid UTF-8, as units in the arena. Grapheme clusters are composed one by one, so each unit knows
+ * its cluster's bytes. */
 int utf8_nfc(const char *s, size_t n, struct arena *a, struct utf8_unit **out, size_t *count,
              struct err *e) MUST_CHECK;
 

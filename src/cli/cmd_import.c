@@ -1,0 +1,182 @@
+#include "base/size.h"
+#include "base/stop.h"
+#include "cli/cli.h"
+#include "pipeline/import.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OPT_DB = OPT_FIRST, OPT_KEEP_GOING, OPT_JSON, REPORTS_MAX = 20 };
+
+static const struct option options[] = {{"db", required_argument, NULL, OPT_DB},
+                                        {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
+                                        {"json", no_argument, NULL, OPT_JSON},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {0}};
+
+struct files {
+    char **path; /* owned */
+    size_t n, capacity;
+};
+
+static int add_file(struct files *f, const char *path, struct err *e)
+{
+    if (f->n == f->capacity) {
+        size_t want = f->capacity ? 2 * f->capacity : 8;
+        char **p = realloc(f->path, want * sizeof *p);
+        if (!p)
+            return err_set(e, ERR_MEMORY, "out of memory");
+        f->path = p;
+        f->capacity = want;
+    }
+    f->path[f->n] = strdup(path);
+    return f->path[f->n++] ? 0 : err_set(e, ERR_MEMORY, "out of memory");
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* Of a directory, the files whose names say what they are; the rest (a README) is none of ours. */
+static int add_directory(struct files *f, const char *dir, struct err *e)
+{
+    static const char *const extensions[] = {".csv", ".tsv", ".jsonl", ".ndjson"};
+    struct dirent **entry;
+    size_t before = f->n;
+    int n = scandir(dir, &entry, NULL, by_name), rc = 0;
+    if (n < 0)
+        return err_errno(e, "%s", dir);
+    for (int i = 0; i < n; i++) {
+        const char *name = entry[i]->d_name;
+        char path[4096];
+        enum import_kind kind;
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        for (size_t k = 0; k < COUNT_OF(extensions) && !rc; k++) {
+            size_t stem = strcspn(name, ".");
+            if (strcmp(name + stem, extensions[k]) == 0 && import_kind_of(&kind, path, NULL) == 0)
+                rc = add_file(f, path, e);
+        }
+        free(entry[i]);
+    }
+    free(entry);
+    if (!rc && f->n == before)
+        rc = err_set(e, ERR_MISSING, "%s: holds no people, missions, surveys or posts (.csv, .tsv, .jsonl)",
+                     dir);
+    return rc;
+}
+
+static int add_path(struct files *f, const char *path, struct err *e)
+{
+    struct stat st;
+    enum import_kind kind;
+    if (stat(path, &st))
+        return err_errno(e, "%s", path);
+    if (S_ISDIR(st.st_mode))
+        return add_directory(f, path, e);
+    int rc = import_kind_of(&kind, path, e);
+    return rc ? rc : add_file(f, path, e);
+}
+
+static void report(void *context, bool notice, const char *message)
+{
+    size_t *lines = context;
+    if (notice || (*lines)++ < REPORTS_MAX)
+        fprintf(stderr, "gyeol: %s%s\n", message, notice ? " (ignored)" : "");
+}
+
+static int print_result(const struct import_result *r, bool json)
+{
+    json_t *o = json_object();
+    for (int k = 0; k < IMPORT_KINDS; k++) {
+        if (!json)
+            printf("%-9s %zu added, %zu changed, %zu as they were\n", import_kind_name[k], r->added[k],
+                   r->changed[k], r->same[k]);
+        json_object_set_new(o, import_kind_name[k],
+                            json_pack("{s:I, s:I, s:I}", "added", (json_int_t)r->added[k], "changed",
+                                      (json_int_t)r->changed[k], "same", (json_int_t)r->same[k]));
+    }
+    json_object_set_new(o, "bad", json_integer((json_int_t)r->bad));
+    if (json)
+        return cli_print_json(o);
+    json_decref(o);
+    return EXIT_OK;
+}
+
+static int import(const char *url, const struct files *f, bool keep_going, bool json, struct err *e)
+{
+    struct store *s;
+    struct import_result r;
+    size_t lines = 0;
+    bool is_new = access(url, F_OK) != 0 && strstr(url, "://") == NULL;
+    int rc = store_open(&s, url, STORE_CREATE, e);
+    if (rc)
+        return rc;
+    rc = import_files(s, (const char *const *)f->path, f->n, keep_going, report, &lines, &r, e);
+    store_close(s);
+    if (lines > REPORTS_MAX)
+        fprintf(stderr, "gyeol: ... and %zu more such rows\n", lines - REPORTS_MAX);
+    if (rc && is_new) /* nothing was imported: leave nothing behind */
+        unlink(strncmp(url, "sqlite:", 7) ? url : url + 7);
+    return rc ? rc : print_result(&r, json);
+}
+
+static int run(int argc, char **argv)
+{
+    struct err e;
+    struct files f = {0};
+    const char *db = NULL;
+    bool keep_going = false, json = false;
+    int c, rc = 0;
+    while ((c = cli_option(&cmd_import, argc, argv, options)) != -1)
+        switch (c) {
+        case 'h':
+            return EXIT_OK;
+        case '?':
+            return EXIT_USAGE;
+        case OPT_DB:
+            db = optarg;
+            break;
+        case OPT_KEEP_GOING:
+            keep_going = true;
+            break;
+        case OPT_JSON:
+            json = true;
+            break;
+        }
+    if (optind == argc)
+        return cli_usage(&cmd_import, "want a directory or files");
+    stop_install();
+    for (int i = optind; i < argc && !rc; i++)
+        rc = add_path(&f, argv[i], &e);
+    if (!rc)
+        rc = import(cli_database(db), &f, keep_going, json, &e);
+    for (size_t i = 0; i < f.n; i++)
+        free(f.path[i]);
+    free(f.path);
+    return rc < 0 ? cli_fail(&e) : rc;
+}
+
+const struct command cmd_import = {
+    "import", "people, missions, surveys and posts from CSV, TSV or JSON lines",
+    "usage: gyeol import [OPTIONS] PATH...\n\n"
+    "PATH is a directory, or files named people, missions, surveys or posts with the extension .csv (RFC "
+    "4180),\n"
+    ".tsv or .jsonl. Their columns (those in brackets may be absent):\n\n"
+    "  people    id\n"
+    "  missions  id [title] [description]\n"
+    "  surveys   person [taken_at] ei sn tf jp          scores 0 to 100; without taken_at from the "
+    "beginning\n"
+    "  posts     id person [mission] [written_at] content [edited_at] [deleted_at]\n\n"
+    "Times are ISO 8601, without a zone Asia/Seoul. Creates the database if need be. Importing again changes "
+    "only\n"
+    "what is different. If a row is not good, nothing is imported and every such row is named.\n\n"
+    "  --db PATH            the database (default $GYEOL_DB, else gyeol.db)\n"
+    "  --keep-going         import the good rows although others are not, and ignore unknown columns\n"
+    "  --json               the summary as JSON\n",
+    run};

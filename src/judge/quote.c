@@ -1,0 +1,140 @@
+#include "judge/quote.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+struct word {
+    size_t begin, end; /* bytes */
+    size_t chars;
+    double share;
+    bool line_start;
+};
+
+static bool is_break(char c)
+{
+    return (unsigned char)c <= ' ';
+}
+
+static size_t count_chars(const char *s, size_t n)
+{
+    size_t chars = 0;
+    for (size_t i = 0; i < n; i++)
+        chars += ((unsigned char)s[i] & 0xC0) != 0x80;
+    return chars;
+}
+
+/* ASCII punctuation around a word reads badly inside quotation marks. A word of nothing else stays whole. */
+static void trim_punctuation(const char *text, struct word *w)
+{
+    static const char marks[] = ".,!?~;:'\"()[]{}<>-*/|\\^_=+`";
+    size_t b = w->begin, e = w->end;
+    while (b < e && strchr(marks, text[b]))
+        b++;
+    while (e > b && strchr(marks, text[e - 1]))
+        e--;
+    if (b < e) {
+        w->begin = b;
+        w->end = e;
+    }
+}
+
+static size_t split(const char *text, struct word *w)
+{
+    size_t n = 0;
+    bool line = true;
+    for (size_t i = 0; text[i];) {
+        if (is_break(text[i])) {
+            line |= text[i++] == '\n';
+            continue;
+        }
+        size_t begin = i;
+        while (text[i] && !is_break(text[i]))
+            i++;
+        w[n] = (struct word){.begin = begin, .end = i, .line_start = line};
+        trim_punctuation(text, &w[n]);
+        w[n].chars = count_chars(text + w[n].begin, w[n].end - w[n].begin);
+        line = false;
+        n++;
+    }
+    return n;
+}
+
+/* Prefix sums over bytes turn each feature's even share into two marks. */
+static double *share_of_bytes(const char *text, const struct features *f, const float *weight,
+                              struct arena *a)
+{
+    size_t n = strlen(text);
+    double *sum = arena_alloc(a, n + 2, sizeof *sum);
+    if (!sum)
+        return NULL;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct feature *x = &f->all[i];
+        if (x->end <= x->begin)
+            continue;
+        double each = weight[i] / (double)(x->end - x->begin);
+        sum[x->begin] += each;
+        sum[x->end] -= each;
+    }
+    for (int pass = 0; pass < 2; pass++) { /* marks -> per byte -> cumulative */
+        double running = 0;
+        for (size_t i = 0; i <= n; i++) {
+            double v = sum[i];
+            sum[i] = pass ? running : running + v;
+            running += v;
+        }
+    }
+    return sum;
+}
+
+/* Byte offset of the first character boundary after at most `chars` characters. */
+static size_t cut(const char *s, size_t n, size_t chars)
+{
+    size_t i = 0;
+    for (; i < n; i++)
+        if (((unsigned char)s[i] & 0xC0) != 0x80 && chars-- == 0)
+            break;
+    return i;
+}
+
+static void best_run(const struct word *w, size_t n, size_t *first, size_t *last)
+{
+    double best = -1e300;
+    *first = *last = 0;
+    for (size_t i = 0; i < n; i++) {
+        double share = 0;
+        size_t chars = 0;
+        for (size_t k = i; k < n && (k == i || !w[k].line_start); k++) {
+            share += w[k].share;
+            chars += w[k].chars + (k > i);
+            if (k > i && chars > QUOTE_CHARS_MAX)
+                break;
+            if (share > best) {
+                best = share;
+                *first = i;
+                *last = k;
+            }
+        }
+    }
+}
+
+int quote_find(const char *text, const struct features *f, const float *weight, struct arena *a,
+               size_t *begin, size_t *len, struct err *e)
+{
+    size_t bytes = strlen(text);
+    struct word *w = arena_alloc(a, bytes / 2 + 2, sizeof *w);
+    double *sum = share_of_bytes(text, f, weight, a);
+    if (!w || !sum)
+        return err_set(e, ERR_MEMORY, "out of memory for a text of %zu bytes", bytes);
+    size_t n = split(text, w), first, last;
+    *begin = *len = 0;
+    if (n == 0)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        w[i].share = sum[w[i].end] - sum[w[i].begin];
+    best_run(w, n, &first, &last);
+    *begin = w[first].begin;
+    *len = w[last].end - w[first].begin;
+    if (first == last && w[first].chars > QUOTE_CHARS_MAX)
+        *len = cut(text + *begin, *len, QUOTE_CHARS_MAX);
+    return 0;
+}

@@ -1,0 +1,19 @@
+/* Which words of a post carried a decision: exact attribution of a linear judge's features to the text. */
+#ifndef GYEOL_JUDGE_QUOTE_H
+#define GYEOL_JUDGE_QUOTE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "judge/features.h"
+
+#include <stddef.h>
+
+#define QUOTE_CHARS_MAX 32 /* code points, unless a single word is longer: then that word is cut to it */
+
+/* The run of whole words on one line, at most QUOTE_CHARS_MAX code points, whose share of the features'
+ * weights [f->n] is largest: a feature gives each of its bytes an equal part. Bytes *begin, *len of text;
+ * surrounding punctuation stays out. A text with any non-space character gives a non-empty quote. */
+int quote_find(const char *text, const struct features *f, const float *weight, struct arena *a,
+               size_t *begin, size_t *len, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,178 @@
+#include "pipeline/batch.h"
+
+#include "base/stop.h"
+#include "base/when.h"
+#include "judge/reason.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One post on its way: filled by the judging threads, each its own. */
+struct item {
+    struct judge_verdict verdict;
+    struct buf why[AXES];
+    double ms;
+    int rc;
+    struct err error;
+};
+
+struct batch {
+    struct store *store;
+    const struct judge *judge;
+    const struct batch_options *o;
+    struct batch_result *result;
+    int64_t model;
+    struct item *item; /* [BATCH_GROUP] */
+};
+
+static int judge_post(const struct judge *j, const struct store_pending *p, struct item *x)
+{
+    struct judge_input in = {p->content, p->mission_title};
+    uint64_t start = when_monotonic_ns();
+    int rc = judge_text(j, &in, &x->verdict, &x->error);
+    for (int a = 0; a < AXES && !rc; a++) {
+        buf_reset(&x->why[a]);
+        reason_clause(&x->why[a], p->content, a, &x->verdict.axis[a]);
+        rc = buf_check(&x->why[a], "reason", &x->error);
+    }
+    x->ms = (double)(when_monotonic_ns() - start) / 1e6;
+    return rc;
+}
+
+static void judge_group(struct batch *b, const struct store_pending *p, size_t n)
+{
+    int workers = b->o->workers ? b->o->workers : omp_get_num_procs();
+    /* Starting threads costs more than judging a handful of posts. */
+#pragma omp parallel for schedule(dynamic, 16) num_threads(workers) if (n > 32)
+    for (size_t i = 0; i < n; i++)
+        b->item[i].rc = p[i].judged ? 0 : judge_post(b->judge, &p[i], &b->item[i]);
+}
+
+static struct store_judgement judgement(const struct batch *b, const struct item *x)
+{
+    struct store_judgement j = {
+        .policy = b->o->policy, .weight = b->o->weight, .judged_at = when_now(), .latency_ms = x->ms};
+    for (int a = 0; a < AXES; a++) {
+        const struct judge_axis *v = &x->verdict.axis[a];
+        j.axis[a].decision = v->decision;
+        j.axis[a].up = v->up;
+        j.axis[a].keep = v->keep;
+        j.axis[a].down = v->down;
+        j.axis[a].why = x->why[a].len ? x->why[a].data : NULL;
+    }
+    j.reason = x->verdict.too_short ? JUDGE_SHORT_REASON : NULL;
+    return j;
+}
+
+static void tally(struct batch_result *r, const struct item *x)
+{
+    r->judged++;
+    r->kept_short += x->verdict.too_short;
+    for (int a = 0; a < AXES; a++) {
+        r->up[a] += x->verdict.axis[a].decision == DECISION_UP;
+        r->down[a] += x->verdict.axis[a].decision == DECISION_DOWN;
+    }
+}
+
+static int store_group(struct batch *b, const struct store_pending *p, size_t n, struct err *e)
+{
+    struct batch_result r = *b->result;
+    int rc = store_begin(b->store, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        const struct item *x = &b->item[i];
+        if (x->rc) {
+            if (r.failed++ == 0)
+                snprintf(r.first_failure, sizeof r.first_failure, "post %.80s: %s", p[i].id, x->error.msg);
+            continue;
+        }
+        struct store_judgement j = judgement(b, x);
+        bool stored;
+        rc = store_put_judgement(b->store, &p[i], b->model, b->o->rejudge, &j, &stored, e);
+        if (!rc && stored && !p[i].judged)
+            tally(&r, x);
+        else if (!rc && stored)
+            r.judged++;
+    }
+    if (rc) {
+        store_rollback(b->store);
+        return rc;
+    }
+    rc = store_commit(b->store, e);
+    if (!rc)
+        *b->result = r;
+    return rc;
+}
+
+static int model_key(struct store *s, const struct judge *j, int64_t *key, struct err *e)
+{
+    const struct judge_identity *id = &j->identity;
+    struct store_model m = {id->mode, id->model, id->model_sha256,
+                            *id->adapter_sha256 ? id->adapter_sha256 : NULL};
+    int rc = store_begin(s, e);
+    if (rc)
+        return rc;
+    rc = store_put_model(s, &m, key, e);
+    if (!rc)
+        return store_commit(s, e);
+    store_rollback(s);
+    return rc;
+}
+
+static int run_groups(struct batch *b, batch_progress_fn *progress, void *context, struct err *e)
+{
+    struct arena pages[2] = {0};
+    struct store_pending *after = NULL;
+    int64_t done = 0;
+    int rc = 0;
+    /* The cursor of the last page must outlive its arena's reset: two arenas take turns. */
+    for (int turn = 0; !rc && !stop_requested(); turn ^= 1) {
+        size_t n, want = BATCH_GROUP;
+        struct store_pending *p;
+        if (b->o->limit && b->o->limit - done < (int64_t)want)
+            want = (size_t)(b->o->limit - done);
+        if (want == 0)
+            break;
+        arena_reset(&pages[turn]);
+        rc = store_pending(b->store, b->model, b->o->rejudge, b->o->person, after, want, &pages[turn], &p, &n,
+                           e);
+        if (rc || n == 0)
+            break;
+        judge_group(b, p, n);
+        rc = store_group(b, p, n, e);
+        after = &p[n - 1];
+        done += (int64_t)n;
+        if (!rc && progress)
+            progress(context, done);
+    }
+    arena_deinit(&pages[0]);
+    arena_deinit(&pages[1]);
+    return rc;
+}
+
+int batch_run(struct store *s, const struct judge *j, const struct batch_options *o,
+              struct batch_result *result, batch_progress_fn *progress, void *context, struct err *e)
+{
+    struct batch b = {.store = s, .judge = j, .o = o, .result = result};
+    *result = (struct batch_result){0};
+    b.item = calloc(BATCH_GROUP, sizeof *b.item);
+    if (!b.item)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    int rc = model_key(s, j, &b.model, e);
+    if (!rc)
+        rc = run_groups(&b, progress, context, e);
+    for (int i = 0; i < BATCH_GROUP; i++)
+        for (int a = 0; a < AXES; a++)
+            buf_deinit(&b.item[i].why[a]);
+    free(b.item);
+    return rc;
+}
+
+int batch_count(struct store *s, const struct judge *j, const struct batch_options *o, int64_t *n,
+                struct err *e)
+{
+    int64_t model;
+    int rc = model_key(s, j, &model, e);
+    return rc ? rc : store_count_pending(s, model, o->rejudge, o->person, n, e);
+}
