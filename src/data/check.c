@@ -202,6 +202,8 @@ static size_t korean_type(const char *s, size_t i)
 
 static size_t type_name_at(const char *s, size_t i)
 {
+    if ((s[i] & 0xC0) == 0x80) /* inside a character */
+        return 0;
     return s[i] & 0x80 ? korean_type(s, i) : latin_type(s, i);
 }
 
@@ -308,10 +310,10 @@ static size_t after_trunk(const char *s, size_t i)
         n = starts(s + i, "82");
     if (n == 0)
         return s[i] == '0' ? i + 1 : 0;
-    size_t j = skip_separator(s, i + n), mobile = s[i] == '8';
+    size_t j = skip_separator(s, i + n);
     if (s[j] == '0') /* +82 (0)10 */
         j = skip_separator(s, j + 1);
-    return mobile && s[j] != '1' ? 0 : j; /* a bare 82 may be any number */
+    return s[i] == '8' && s[j] != '1' ? 0 : j; /* a bare 82 may be any number, so mobile only */
 }
 
 /* The tail of a longer number: 2026-010-..., or the decimals of 1.01012345678 (but 1.010-1234-5678 is an item

@@ -251,7 +251,7 @@ int linear_open_bytes(struct judge **out, const char *name, const unsigned char 
 
 static int open_embedded(struct judge **out, struct err *e)
 {
-    size_t n = (size_t)(linear_model_end - linear_model_begin);
+    size_t n = (size_t)((uintptr_t)linear_model_end - (uintptr_t)linear_model_begin);
     if (n == 0)
         return err_set(e, ERR_MISSING, "this build holds no linear judge; name one with --model");
     struct linear_judge *j = new_judge("gyeol-linear", e);

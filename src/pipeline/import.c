@@ -139,7 +139,7 @@ static int put_mission(struct import *im, enum store_put *what, struct err *e)
 static int put_survey(struct import *im, enum store_put *what, struct err *e)
 {
     const char *person;
-    struct store_survey v;
+    struct store_survey v = {.taken_at = STORE_NO_TIME};
     int rc = required(im, &person, 0, "person", e);
     if (!rc)
         rc = optional_time(im, &v.taken_at, 1, "taken_at", e);

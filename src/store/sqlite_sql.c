@@ -8,7 +8,7 @@
 #define LIVE_FREEZE "SELECT 1 FROM freeze f WHERE f.person_id = p.person_id AND "
 #define NOT_FROZEN                                                                                           \
     "NOT EXISTS (" LIVE_FREEZE "(f.to_at IS NULL OR (p.written_at >= f.from_at AND p.written_at < "          \
-                               "f.to_at)))"
+    "f.to_at)))"
 #define COUNTING "j.post_id = p.id AND j.version = p.version AND j.counts = 1"
 #define WAITING_REJUDGE                                                                                      \
     "p.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM judgement j WHERE " COUNTING " AND j.model_id = $1)"

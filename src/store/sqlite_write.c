@@ -62,7 +62,8 @@ static int ensure_mission(struct sqlite_store *s, const char *id, int64_t *key, 
         return 0;
     }
     if (!rc)
-        rc = sqlite_run(s, sqlite_bind(s, S_MISSION_ADD, e, "ttt", id, NULL, NULL), e);
+        rc = sqlite_run(
+            s, sqlite_bind(s, S_MISSION_ADD, e, "ttt", id, (const char *)NULL, (const char *)NULL), e);
     *key = sqlite3_last_insert_rowid(s->db);
     return rc;
 }

@@ -26,13 +26,19 @@ bool utf8_valid(const char *s, size_t n, size_t *bad)
 }
 
 /* Ranges in which every code point is its own grapheme cluster under NFC next to others of these ranges:
- * ASCII, compatibility jamo, Hangul syllables, kana, unified ideographs, general punctuation without joiners.
+ * ASCII without carriage return, compatibility jamo, Hangul syllables, kana, unified ideographs, general
+ * punctuation without joiners.
  */
 static bool is_plain(uint32_t c)
 {
-    return (c < 0x80 && c != '\r') || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0x3131 && c <= 0x318E) ||
-           (c >= 0x2010 && c <= 0x2027) || (c >= 0x3001 && c <= 0x3029) || (c >= 0x3041 && c <= 0x3096) ||
-           (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF);
+    static const struct {
+        uint32_t first, last;
+    } plain[] = {{0x00, 0x0C},     {0x0E, 0x7F},     {0xAC00, 0xD7A3}, {0x3131, 0x318E}, {0x2010, 0x2027},
+                 {0x3001, 0x3029}, {0x3041, 0x3096}, {0x30A1, 0x30FA}, {0x4E00, 0x9FFF}};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (c >= plain[i].first && c <= plain[i].last)
+            return true;
+    return false;
 }
 
 static int compose_cluster(const char *s, uint32_t begin, uint32_t end, struct utf8_unit *out)

@@ -243,42 +243,49 @@ static int descending(const void *x, const void *y)
     return (a < b) - (a > b);
 }
 
+/* Probabilities of one dev row under calibration c; the larger of them. */
+static double surest(const struct dev_axis *d, size_t i, const double c[3], double p[SIDES])
+{
+    double z[SIDES];
+    for (int s = 0; s < SIDES; s++)
+        z[s] = c[0] * d->z[i][s] + c[1 + s];
+    softmax(z, p);
+    return fmax(p[SIDE_UP], p[SIDE_DOWN]);
+}
+
+static void measure(struct linear_fit *fit, const struct dev_axis *d, const double c[3], int a)
+{
+    double p[SIDES];
+    size_t kept = 0, over = 0, right = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        bool moved = surest(d, i, c, p) > fit->threshold[a];
+        kept += d->label[i] == 0;
+        over += d->label[i] == 0 && moved;
+        right += d->label[i] != 0 && moved && (p[SIDE_UP] > p[SIDE_DOWN]) == (d->label[i] > 0);
+    }
+    fit->meaningful[a] = (double)right / (double)(d->n - kept);
+    fit->unneeded[a] = (double)over / (double)kept;
+}
+
 /* The smallest threshold that moves at most the budgeted share of kept rows. */
 static int choose_threshold(struct linear_fit *fit, const struct dev_axis *d, const double c[3], int a,
                             double budget, struct err *e)
 {
-    double *kept = calloc(d->n + 1, sizeof *kept), g;
-    size_t n = 0, moved = 0, right = 0, over = 0;
+    double *kept = calloc(d->n + 1, sizeof *kept), p[SIDES];
+    size_t n = 0;
     if (!kept)
         return err_set(e, ERR_MEMORY, "out of memory for %zu rows", d->n);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < d->n; i++) {
-            double z[SIDES], p[SIDES];
-            for (int s = 0; s < SIDES; s++)
-                z[s] = c[0] * d->z[i][s] + c[1 + s];
-            softmax(z, p);
-            g = fmax(p[SIDE_UP], p[SIDE_DOWN]);
-            if (pass == 0 && d->label[i] == 0)
-                kept[n++] = g;
-            if (pass == 1 && d->label[i] == 0)
-                over += g > fit->threshold[a];
-            if (pass == 1 && d->label[i] != 0) {
-                moved++;
-                right += g > fit->threshold[a] && (p[SIDE_UP] > p[SIDE_DOWN]) == (d->label[i] > 0);
-            }
-        }
-        if (pass == 0 && n) {
-            qsort(kept, n, sizeof *kept, descending);
-            size_t allowed = (size_t)(budget * (double)n);
-            fit->threshold[a] = allowed < n ? kept[allowed] : 0;
-        }
-    }
+    for (size_t i = 0; i < d->n; i++)
+        if (d->label[i] == 0)
+            kept[n++] = surest(d, i, c, p);
+    qsort(kept, n, sizeof *kept, descending);
+    size_t allowed = (size_t)(budget * (double)n);
+    fit->threshold[a] = allowed < n ? kept[allowed] : 0;
     free(kept);
-    if (n == 0 || moved == 0)
+    if (n == 0 || n == d->n)
         return err_set(e, ERR_FORMAT, "dev data: no %s row on %s; the threshold is chosen on both kinds",
                        n == 0 ? "kept (0)" : "moved (+ or -)", axis_info[a].key);
-    fit->meaningful[a] = (double)right / (double)moved;
-    fit->unneeded[a] = (double)over / (double)n;
+    measure(fit, d, c, a);
     return 0;
 }
 

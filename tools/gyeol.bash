@@ -1,0 +1,121 @@
+# bash completion for gyeol(1): commands, actions, options and their values. Needs nothing but bash.
+# shellcheck shell=bash
+
+# Fills COMPREPLY with the words of $2 that begin with $1.
+_gyeol_words() { mapfile -t COMPREPLY < <(compgen -W "$2" -- "$1"); }
+
+# Fills COMPREPLY with directories and the files that match one of the patterns; without a pattern, all files.
+_gyeol_files() { # CUR PATTERN...
+    local cur=$1 pattern
+    shift
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(
+        if [ $# -eq 0 ]; then
+            compgen -f -- "$cur"
+        else
+            compgen -d -- "$cur"
+            for pattern in "$@"; do compgen -f -X "!$pattern" -- "$cur"; done
+        fi | sort -u
+    )
+}
+_gyeol_rows() { _gyeol_files "$1" '*.tsv' '*.csv' '*.jsonl' '*.ndjson'; }
+
+# A list with commas: only its last part is completed, without those already there.
+_gyeol_list() { # CUR WORDS
+    local head='' last=$1 words='' w
+    [[ $1 == *,* ]] && head=${1%,*}, last=${1##*,}
+    for w in $2; do [[ ,$head == *",$w,"* ]] || words+=" $w"; done
+    compopt -o nospace 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -P "$head" -W "$words" -- "$last")
+}
+
+_gyeol_options() { # COMMAND ACTION
+    local judge='--model --mode --adapter'
+    case $1 in
+    judge) echo "--mission --reason --json $judge --help" ;;
+    import) echo '--db --keep-going --json --help' ;;
+    batch) echo "--db --limit --user --workers --follow --rejudge --policy --weight --json $judge --help" ;;
+    user) echo '--db --json --help' ;;
+    eval) echo "--kind --seed --errors --json $judge --help" ;;
+    data)
+        case $2 in
+        check) echo '--allow --json --help' ;;
+        split) echo '--out --train --dev --test --similarity --seed --json --help' ;;
+        *) echo '--allow --out --train --dev --test --similarity --seed --json --help' ;;
+        esac
+        ;;
+    train) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
+    esac
+}
+
+# True when the value of option $2 of command $1 has been completed (or is one that cannot be).
+_gyeol_value() { # COMMAND OPTION CUR
+    case $1:$2 in
+    *:--mode) _gyeol_words "$3" linear ;;
+    *:--adapter) _gyeol_words "$3" none ;;
+    *:--model) _gyeol_files "$3" '*.gyl' ;;
+    *:--policy) _gyeol_words "$3" 'fixed weighted' ;;
+    *:--db) _gyeol_files "$3" ;;
+    *:--allow)
+        _gyeol_list "$3" 'exact-within exact-across near-within near-across phrase person type-name email phone'
+        ;;
+    data:--out)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$3")
+        ;;
+    train:--out) _gyeol_files "$3" '*.gyl' ;;
+    train:--data | train:--dev) _gyeol_rows "$3" ;;
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors) return 1 ;;
+    *:--*) return 0 ;; # a number, a name or a text
+    *) return 1 ;;
+    esac
+}
+
+_gyeol() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev='' command=${COMP_WORDS[1]} action='' arguments=0 i word
+    COMPREPLY=()
+    [ "$COMP_CWORD" -gt 0 ] && prev=${COMP_WORDS[COMP_CWORD - 1]}
+    if [ "$COMP_CWORD" -le 1 ]; then
+        _gyeol_words "$cur" 'judge import batch user eval data train --help --version'
+        return
+    fi
+    # bash gives --mode=li as three words: --mode = li
+    if [ "$cur" = = ]; then
+        cur=
+    elif [ "$prev" = = ] && [ "$COMP_CWORD" -gt 2 ]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors) ;;
+        --*)
+            [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
+            i=$((i + 1))
+            ;;
+        *)
+            [ -n "$action" ] || action=$word
+            arguments=$((arguments + 1))
+            ;;
+        esac
+    done
+    _gyeol_value "$command" "$prev" "$cur" && return
+    if [[ $cur == -* ]]; then
+        _gyeol_words "$cur" "$(_gyeol_options "$command" "$action")"
+        return
+    fi
+    case $command in
+    import) _gyeol_rows "$cur" ;;
+    user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
+    eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
+    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" linear ;;
+    data)
+        if [ "$arguments" -eq 0 ]; then
+            _gyeol_words "$cur" 'check split'
+        elif [ "$action" = check ] || [ "$arguments" -eq 1 ]; then
+            _gyeol_rows "$cur"
+        fi
+        ;;
+    esac
+}
+complete -F _gyeol gyeol
