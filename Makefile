@@ -22,6 +22,7 @@ EMBED := $(BUILD)/obj/embed.o
 LIB_OBJ := $(call obj,$(SRC)) $(EMBED)
 MODEL := models/linear/linear.gyl
 
+.SECONDARY:
 .PHONY: all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
 all: $(BUILD)/gyeol $(BUILD)/libgyeol.a $(BUILD)/libgyeol.so
 

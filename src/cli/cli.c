@@ -31,7 +31,7 @@ int cli_option(const struct command *c, int argc, char **argv, const struct opti
 {
     opterr = 0;
     int at = optind ? optind : 1;
-    int got = getopt_long(argc, argv, ":", options, NULL);
+    int got = getopt_long(argc, argv, ":h", options, NULL);
     if (got == 'h') {
         fputs(c->help, stdout);
         return 'h';

@@ -198,12 +198,13 @@ const struct command cmd_batch = {
     "run it\n"
     "again. Posts of frozen people, and posts written while frozen, are left alone.\n\n"
     "  --db PATH            the database (default $GYEOL_DB, else gyeol.db)\n"
-    "  --limit N            at most N posts\n"
+    "  --limit N            at most N posts (with --follow: each time it looks)\n"
     "  --user ID            only this person's posts\n"
     "  --workers N          threads that judge (default: one per processor); the result is the same\n"
     "  --follow             go on: look for new posts every half second until interrupted\n"
     "  --rejudge            judge also posts that another model judged; this model's verdicts then count\n"
-    "  --policy POLICY      fixed: move by the weight (default); weighted: by weight x (p_up - p_down)\n"
+    "  --policy POLICY      fixed: move by the weight (default); weighted: by\n"
+    "                       round(weight x (p_up - p_down)), keep never moves\n"
     "  --weight N           points of a change, 1 to 100 (default 5)\n"
     "  --json               the summary as JSON\n" JUDGE_HELP,
     run};

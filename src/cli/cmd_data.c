@@ -159,10 +159,10 @@ static int write_part(const struct arguments *o, const struct labelled_posts *p,
     struct buf file = {0};
     char path[4096];
     snprintf(path, sizeof path, "%s/%s.tsv", o->out, split_part_name[part]);
-    labelled_write_header(&file, p->weak);
+    labelled_write_header(&file, p);
     for (size_t i = 0; i < p->n; i++)
         if (s->part[i] == part)
-            labelled_write_row(&file, &p->row[i], p->weak);
+            labelled_write_row(&file, p, i);
     int rc = buf_check(&file, path, e);
     if (!rc)
         rc = file_write(path, file.data, file.len, e);
@@ -267,6 +267,7 @@ const struct command cmd_data = {
     "  email, phone                 addresses and Korean telephone numbers\n"
     "and exits 1 if it finds what --allow does not name.\n\n"
     "split writes DIR/train.tsv, dev.tsv and test.tsv; rows of one user, and rows alike, stay together.\n"
+    "  --out DIR                    where they go; made if need be\n"
     "  --train X --dev X --test X   shares, together 1 (default 0.8 0.1 0.1)\n"
     "  --similarity X               what counts as alike (default 0.4)\n"
     "  --seed N                     (default 1)\n"

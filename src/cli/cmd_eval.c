@@ -44,8 +44,12 @@ static void print_error(const struct labelled_post *p, const struct scored *r)
         decisions[a] = label_char(r->decision[a]);
         wrong |= r->label[a] != LABEL_UNKNOWN && r->label[a] != r->decision[a];
     }
-    if (wrong)
-        printf("%zu\t%s\t%s\t%s\n", p->line, labels, decisions, p->text);
+    if (!wrong)
+        return;
+    printf("%zu\t%s\t%s\t", p->line, labels, decisions);
+    for (const char *s = p->text; *s; s++)
+        putchar((unsigned char)*s < ' ' ? ' ' : *s);
+    putchar('\n');
 }
 
 static int judge_row(const struct judge *j, const struct labelled_post *p, struct scored *r, double *ms,
@@ -229,6 +233,8 @@ static int run(int argc, char **argv)
         }
     if (argc - optind != 1)
         return cli_usage(&cmd_eval, "want one file of labelled posts");
+    if (o.errors && o.json)
+        return cli_usage(&cmd_eval, "--errors prints text and cannot go with --json");
     o.path = argv[optind];
     stop_install();
     int rc = evaluate(&o, &e);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { OPT_DB = OPT_FIRST, OPT_KEEP_GOING, OPT_JSON, REPORTS_MAX = 20 };
 
@@ -113,7 +112,6 @@ static int import(const char *url, const struct files *f, bool keep_going, bool 
     struct store *s;
     struct import_result r;
     size_t lines = 0;
-    bool is_new = access(url, F_OK) != 0 && strstr(url, "://") == NULL;
     int rc = store_open(&s, url, STORE_CREATE, e);
     if (rc)
         return rc;
@@ -121,8 +119,6 @@ static int import(const char *url, const struct files *f, bool keep_going, bool 
     store_close(s);
     if (lines > REPORTS_MAX)
         fprintf(stderr, "gyeol: ... and %zu more such rows\n", lines - REPORTS_MAX);
-    if (rc && is_new) /* nothing was imported: leave nothing behind */
-        unlink(strncmp(url, "sqlite:", 7) ? url : url + 7);
     return rc ? rc : print_result(&r, json);
 }
 
@@ -167,16 +163,20 @@ const struct command cmd_import = {
     "usage: gyeol import [OPTIONS] PATH...\n\n"
     "PATH is a directory, or files named people, missions, surveys or posts with the extension .csv (RFC "
     "4180),\n"
-    ".tsv or .jsonl. Their columns (those in brackets may be absent):\n\n"
+    ".tsv, .jsonl or .ndjson. Their columns (those in brackets may be absent):\n\n"
     "  people    id\n"
     "  missions  id [title] [description]\n"
     "  surveys   person [taken_at] ei sn tf jp          scores 0 to 100; without taken_at from the "
     "beginning\n"
     "  posts     id person [mission] [written_at] content [edited_at] [deleted_at]\n\n"
-    "Times are ISO 8601, without a zone Asia/Seoul. Creates the database if need be. Importing again changes "
-    "only\n"
-    "what is different. If a row is not good, nothing is imported and every such row is named.\n\n"
+    "Times are ISO 8601, without a zone Asia/Seoul. Creates the database if need be. Importing again "
+    "changes\n"
+    "only what is different: a row says all there is, so a post without deleted_at is live. People whom "
+    "surveys\n"
+    "and posts name are created too. If a row is not good, nothing is imported; the first 20 such rows are "
+    "named.\n\n"
     "  --db PATH            the database (default $GYEOL_DB, else gyeol.db)\n"
-    "  --keep-going         import the good rows although others are not, and ignore unknown columns\n"
+    "  --keep-going         import the good rows although others are not (exit status 0); ignore unknown "
+    "columns\n"
     "  --json               the summary as JSON\n",
     run};

@@ -139,6 +139,10 @@ const struct command cmd_judge = {
     "  --mission TEXT       the mission the text answers (context, never evidence)\n"
     "  --reason             also the reason, in Korean\n"
     "  --json               one JSON object\n" JUDGE_HELP "\n"
-    "A text of 5 characters or fewer is kept on all axes. Example:\n"
+    "A side is decided when its probability passes the axis's threshold, which was chosen so that few posts "
+    "that\n"
+    "say nothing are moved; it need not be the likeliest of the three. A text of 5 characters or fewer is "
+    "kept on\n"
+    "all axes and has a reason of its own. A text that begins with - needs -- before it. Example:\n"
     "  gyeol judge --reason \"나는 친구들이랑 노는게 재밌어\"\n",
     run};

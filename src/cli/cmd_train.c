@@ -157,11 +157,14 @@ const struct command cmd_train = {
     "axis that keeps unneeded changes on dev within the budget. The same data, options and machine give the "
     "same\n"
     "file, bit for bit, whatever the number of threads. The data format is in docs/DATA.md.\n\n"
+    "  --data FILE          posts to learn from\n"
+    "  --dev FILE           posts to calibrate on and to choose thresholds\n"
+    "  --out FILE           where the judge goes; replaced as a whole or not at all\n"
     "  --budget X           unneeded changes allowed on dev, per axis, 0 to 1 (default 0.05)\n"
     "  --epochs N           passes over the data (default 20)\n"
     "  --lr X               learning rate (default 2)\n"
     "  --l2 X               L2 regularisation (default 3e-6)\n"
     "  --seed N             order of the rows (default 1)\n"
-    "  --threads N          at most 4 are of use: one per axis\n"
+    "  --threads N          at most 4 are of use: one per axis (default: one per processor)\n"
     "  --json               the result as JSON\n",
     run};

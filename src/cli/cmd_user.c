@@ -223,11 +223,13 @@ const struct command cmd_user = {
     "usage: gyeol user ACTION [ID] [OPTIONS]\n\n"
     "  list                 everybody, with type and scores\n"
     "  show ID              one person's scores and what they rest on\n"
-    "  history ID           every change since the latest survey, with its reason\n"
+    "  history ID           every change since the latest survey, with its reason; also where a\n"
+    "                       score at the end of its scale could not move\n"
     "  freeze ID            stop judging this person; posts written from now to unfreeze are never judged\n"
     "  unfreeze ID          judge again\n"
-    "  export ID            everything held about this person, as one JSON document\n"
-    "  erase ID             remove all of it; no byte stays in the database's files\n\n"
+    "  export ID            everything held about this person, as one JSON document (always JSON)\n"
+    "  erase ID             remove all of it; no byte stays in the database's files (missions and\n"
+    "                       model names, which are not the person's, stay)\n\n"
     "  --db PATH            the database (default $GYEOL_DB, else gyeol.db)\n"
     "  --json               JSON instead of text\n",
     run};

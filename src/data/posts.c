@@ -67,8 +67,10 @@ static int read_row(struct labelled_posts *p, struct labelled_post *x, const str
         return err_set(e, ERR_FORMAT, "%s:%zu: text is empty", name, x->line);
     const char **field[] = {&x->text, &x->mission, &x->user, &x->reason, &x->kind};
     int rc = 0;
-    for (int i = TEXT; i <= KIND && !rc; i++)
-        rc = keep_text(&p->arena, field[i], rows_get(r, i), e);
+    for (int i = TEXT; i <= KIND && !rc; i++) {
+        rc = keep_text(&p->arena, field[i], rows_get(r, (size_t)i), e);
+        p->used |= (unsigned)(*field[i] != NULL) << i;
+    }
     if (!rc && p->weak)
         return parse_type(x->label, name, x->line, rows_get(r, TYPE), e);
     for (int a = 0; a < AXES && !rc; a++)
@@ -87,24 +89,30 @@ static int grow(struct labelled_posts *p, size_t *capacity, struct err *e)
     return 0;
 }
 
-static int check_columns(struct labelled_posts *p, const struct rows *r, const char *name, struct err *e)
+/* JSON lines have no header: there the first row decides which kind of label the file has. */
+static int check_columns(struct labelled_posts *p, const struct rows *r, bool has_header, const char *name,
+                         struct err *e)
 {
-    if (!rows_has(r, TEXT))
+    if (has_header && !rows_has(r, TEXT))
         return err_set(e, ERR_FORMAT, "%s:1: no column text; want text and ei sn tf jp (or type)", name);
     bool axes = true;
     for (int a = 0; a < AXES; a++)
-        axes &= rows_has(r, (size_t)EI + a);
-    p->weak = !axes && rows_has(r, TYPE);
+        axes &= has_header ? rows_has(r, (size_t)EI + a) : rows_get(r, (size_t)EI + a) != NULL;
+    p->weak = !axes && (has_header ? rows_has(r, TYPE) : rows_get(r, TYPE) != NULL);
     return axes || p->weak
                ? 0
-               : err_set(e, ERR_FORMAT, "%s:1: want the columns ei sn tf jp, or type, beside text", name);
+               : err_set(e, ERR_FORMAT, "%s:%zu: want the columns ei sn tf jp, or type, beside text", name,
+                         has_header ? (size_t)1 : rows_line(r));
 }
 
-static int read_rows(struct labelled_posts *p, struct rows *r, const char *name, struct err *e)
+static int read_rows(struct labelled_posts *p, struct rows *r, bool has_header, const char *name,
+                     struct err *e)
 {
     size_t capacity = 0;
-    int rc = check_columns(p, r, name, e);
+    int rc = has_header ? check_columns(p, r, true, name, e) : 0;
     while (!rc && (rc = rows_next(r, e)) > 0) {
+        if (!has_header && p->n == 0 && (rc = check_columns(p, r, false, name, e)))
+            break;
         if (p->n == capacity && (rc = grow(p, &capacity, e)))
             break;
         p->row[p->n] = (struct labelled_post){0};
@@ -129,7 +137,7 @@ int labelled_read(struct labelled_posts *out, const char *path, struct err *e)
     if (!rc)
         rc = rows_open(&r, path, format, bytes, n, columns, COLUMNS, e);
     if (!rc)
-        rc = read_rows(out, r, path, e);
+        rc = read_rows(out, r, format != ROWS_JSONL, path, e);
     if (!rc) {
         digest_sha256(out->sha256, bytes, n);
         snprintf(out->ignored, sizeof out->ignored, "%s", rows_ignored(r));
@@ -148,10 +156,12 @@ void labelled_deinit(struct labelled_posts *p)
     *p = (struct labelled_posts){0};
 }
 
-void labelled_write_header(struct buf *out, bool weak)
+void labelled_write_header(struct buf *out, const struct labelled_posts *p)
 {
-    buf_str(out, "text\tmission\tuser\treason\tkind");
-    buf_str(out, weak ? "\ttype\n" : "\tei\tsn\ttf\tjp\n");
+    for (int i = TEXT; i <= KIND; i++)
+        if (p->used >> i & 1)
+            buf_printf(out, "%s%s", i ? "\t" : "", columns[i]);
+    buf_str(out, p->weak ? "\ttype\n" : "\tei\tsn\ttf\tjp\n");
 }
 
 static void write_field(struct buf *out, const char *s)
@@ -175,20 +185,21 @@ static void write_field(struct buf *out, const char *s)
         }
 }
 
-void labelled_write_row(struct buf *out, const struct labelled_post *p, bool weak)
+void labelled_write_row(struct buf *out, const struct labelled_posts *p, size_t i)
 {
-    const char *const field[] = {p->text, p->mission, p->user, p->reason, p->kind};
-    for (size_t i = 0; i < COUNT_OF(field); i++) {
-        if (i)
-            buf_str(out, "\t");
-        write_field(out, field[i]);
-    }
-    if (weak)
+    const struct labelled_post *x = &p->row[i];
+    const char *const field[] = {x->text, x->mission, x->user, x->reason, x->kind};
+    for (int k = TEXT; k <= KIND; k++)
+        if (p->used >> k & 1) {
+            buf_str(out, k ? "\t" : "");
+            write_field(out, field[k]);
+        }
+    if (p->weak)
         buf_str(out, "\t");
     for (int a = 0; a < AXES; a++)
-        if (weak)
-            buf_str(out, p->label[a] > 0 ? axis_info[a].pole_up : axis_info[a].pole_down);
+        if (p->weak)
+            buf_str(out, x->label[a] > 0 ? axis_info[a].pole_up : axis_info[a].pole_down);
         else
-            buf_printf(out, "\t%c", label_char(p->label[a]));
+            buf_printf(out, "\t%c", label_char(x->label[a]));
     buf_str(out, "\n");
 }

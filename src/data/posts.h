@@ -25,6 +25,7 @@ struct labelled_post {
 struct labelled_posts {
     struct labelled_post *row;
     size_t n;
+    unsigned used;           /* bit i: a row has text, mission, user, reason, kind (in this order) */
     bool weak;               /* labels come from `type` */
     char sha256[DIGEST_HEX]; /* of the file */
     char ignored[256];       /* names of columns not used, joined by ", " */
@@ -37,9 +38,9 @@ void labelled_deinit(struct labelled_posts *p);
 
 char label_char(int label); /* '+', '-', '0', '?' */
 
-/* Appends the TSV header, or a row, as labelled_read reads it: text mission user reason kind, then ei sn tf
- * jp, or type for weak labels. */
-void labelled_write_header(struct buf *out, bool weak);
-void labelled_write_row(struct buf *out, const struct labelled_post *p, bool weak);
+/* Appends the TSV header, or row i, as labelled_read reads it: text and those of mission user reason kind that some
+ * row has, then ei sn tf jp, or type for weak labels. */
+void labelled_write_header(struct buf *out, const struct labelled_posts *p);
+void labelled_write_row(struct buf *out, const struct labelled_posts *p, size_t i);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "store/sqlite_int.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,12 +92,25 @@ static int prepare_database(struct sqlite_store *s, enum store_open_mode mode, s
     return rc;
 }
 
+/* A database that we made and that is still empty: a first import that was refused leaves nothing behind. */
+static bool is_left_empty(struct sqlite_store *s)
+{
+    int64_t rows = 1;
+    struct err ignored;
+    return s->created && s->db && pragma_int(s, "SELECT count(*) FROM person", &rows, &ignored) == 0 &&
+           rows == 0;
+}
+
 static void sqlite_close(struct store *base)
 {
     struct sqlite_store *s = self(base);
+    sqlite_rollback(base);
+    bool empty = is_left_empty(s);
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->stmt[i]);
-    sqlite3_close(s->db); /* rolls back an open transaction */
+    sqlite3_close(s->db); /* the last one to close writes the log back and removes it */
+    if (empty)
+        unlink(s->path);
     free(s->touched);
     free(s->path);
     free(s);
@@ -135,6 +149,10 @@ static int open_file(struct sqlite_store *s, const char *path, enum store_open_m
     s->path = strdup(path);
     if (!s->path)
         return err_set(e, ERR_MEMORY, "%s: out of memory", path);
+    int fd = mode == STORE_CREATE ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
+    s->created = fd >= 0;
+    if (fd >= 0)
+        close(fd);
     if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL))
         return s->db ? sqlite_fail(s, e) : err_set(e, ERR_MEMORY, "%s: out of memory", path);
     return prepare_database(s, mode, e);

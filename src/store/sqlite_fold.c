@@ -152,6 +152,7 @@ int sqlite_commit(struct store *base, struct err *e)
             rc = refold(s, &s->touched[i], e);
     if (!rc)
         rc = sqlite_exec(s, "COMMIT", e);
+    s->created &= rc != 0;
     if (rc)
         sqlite_rollback(base);
     s->in_transaction = false;

@@ -66,6 +66,7 @@ struct sqlite_store {
     struct touched *touched;
     size_t n_touched, touched_capacity;
     bool in_transaction;
+    bool created; /* by us, and nothing committed yet */
 };
 
 #define I64(x) ((int64_t)(x)) /* every 'i' of sqlite_bind is an int64_t */

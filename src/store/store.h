@@ -149,12 +149,13 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* url: a path, "sqlite:PATH", or a server's URL. STORE_EXISTING refuses to create a database. Errors:
+/* url: a path, "sqlite:PATH", or a server's URL. STORE_EXISTING refuses to create a database; one that
+ * STORE_CREATE made and nobody was put into is removed again by store_close. Errors:
  * missing, unreadable, not a gyeol database, made by a newer gyeol, locked. */
 int store_open(struct store **out, const char *url, enum store_open_mode mode, struct err *e) MUST_CHECK;
 void store_close(struct store *s); /* NULL allowed; rolls back what was not committed */
 
-/* Takes the write lock (waits up to 30 s for other writers). */
+/* Takes the write lock (waits up to 10 s for other writers). */
 int store_begin(struct store *s, struct err *e) MUST_CHECK;
 /* Refolds everybody whose fold changed, then makes all of it durable. On error nothing of it remains. */
 int store_commit(struct store *s, struct err *e) MUST_CHECK;

@@ -74,6 +74,8 @@ fi
 is "refusals changed nothing" "$(state "$db")" "$before"
 mkdir -p "$dir/keep"; printf 'id,person,content,mood\n910,minji,good one here,x\n911,,nobody,x\n' >"$dir/keep/posts.csv"
 is "a refused import creates no database" "$("$gyeol" import --db "$dir/fresh.db" "$dir/keep/posts.csv" >/dev/null 2>&1; ls "$dir" | grep -c '^fresh')" 0
+cp "$db" "$dir/prefix.db"; "$gyeol" import --db "sqlite:$dir/prefix.db" "$dir/keep/posts.csv" >/dev/null 2>&1
+is "a refused import leaves the database that sqlite:PATH names" "$(state "$dir/prefix.db")" "$before"
 is "--keep-going imports the good rows" "$("$gyeol" import --db "$db" --keep-going --json "$dir/keep" 2>/dev/null | jq -c '[.posts.added, .bad]')" '[1,1]'
 
 # Databases that are not ours, or cannot be used.

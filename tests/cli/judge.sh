@@ -89,6 +89,8 @@ is "eval: direction accuracy of the one moved row" "$(jq '.overall.direction_acc
 is "eval gives an interval" "$(jq '.overall.ci95.direction_accuracy | length' <<<"$json")" 2
 printf 'text\ttype\textra\n나는 친구들이랑 노는게 재밌어\tENFP\tx\n' >"$dir/type.tsv"
 is "eval reads weak labels" "$("$gyeol" eval --json "$dir/type.tsv" 2>/dev/null | jq .axes.sn.moved)" 1
+printf '{"text":"나는 친구들이랑 노는게 재밌어","type":"ENFP"}\n' >"$dir/type.jsonl"
+is "eval reads weak labels from JSON lines" "$("$gyeol" eval --json "$dir/type.jsonl" | jq .axes.sn.moved)" 1
 like "eval says which columns it ignores" "$("$gyeol" eval "$dir/type.tsv" 2>&1 >/dev/null)" 'ignored columns: extra'
 printf 'text\tei\tsn\ttf\tjp\nabc\t+\t0\tx\t0\n' >"$dir/label.tsv"
 refused "eval: a label that is none" 1 'label.tsv:2: tf is "x", want \+, -, 0 or \?' "$gyeol" eval "$dir/label.tsv"
