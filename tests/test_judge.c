@@ -1,10 +1,10 @@
-/* judge/, train/ and the public API: features, quotes, reasons, the model file, metrics, training. */
+/* judge/, train/ and the public API: features, quotes, reasons, the model file, training. */
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/size.h"
 #include "gyeol.h"
+#include "judge/guard.h"
 #include "judge/linear.h"
-#include "judge/metrics.h"
 #include "judge/quote.h"
 #include "judge/reason.h"
 #include "text/utf8.h"
@@ -14,8 +14,6 @@
 #include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +59,6 @@ static double uniform(struct rng *r)
     return (double)(rng_next(r) >> 11) / 9007199254740992.0; /* 2^53 */
 }
 
-/* ---- random posts ---- */
-
 /* clang-format off */
 static const char *const pieces[] = {
     "나는", "친구들이랑", "노는게", "재밌어", "혼자", "책을 읽었다",
@@ -90,12 +86,14 @@ static char *random_post(struct rng *r, size_t most)
 
 static struct features extract(const char *text, const char *mission)
 {
+    static const int8_t none[FEATURE_BUCKETS * LINEAR_COLUMNS];
+    struct linear_model no_guard = {.guard_threshold = 1, .weight = none};
     struct features f;
-    ok(features_extract(&f, text, strlen(text), mission, &arena, &error));
+    bool *skip;
+    ok(guard_mask(&no_guard, text, strlen(text), mission, &arena, &skip, &error));
+    ok(features_extract(&f, text, strlen(text), skip, &arena, &error));
     return f;
 }
-
-/* ---- features ---- */
 
 static bool on_boundary(const char *text, size_t at)
 {
@@ -129,13 +127,11 @@ TEST(test_features_are_within_the_text)
 {
     struct rng r = seeded();
     for (int i = 0; i < 300; i++) {
-        char *text = random_post(&r, 40);
+        char *text = i ? random_post(&r, 40) : "";
         struct features f = extract(text, NULL);
         check_features(text, &f);
         arena_reset(&arena);
     }
-    struct features f = extract("", NULL);
-    check_features("", &f);
 }
 
 static size_t missing(const struct features *from, const struct features *in)
@@ -161,7 +157,6 @@ TEST(test_repeating_a_post_adds_nothing)
     snprintf(twice, sizeof twice, "%s%s", line, line);
     snprintf(thrice, sizeof thrice, "%s%s%s", line, line, line);
     struct features one = extract(line, NULL), two = extract(twice, NULL), three = extract(thrice, NULL);
-    check_features(thrice, &three);
     assert_same_buckets(&two, &three);
     assert_int_equal(missing(&one, &two), 0);
     assert_true(two.n_distinct - one.n_distinct <= 8); /* the 3- and 4-grams and the word pair at the seam */
@@ -197,23 +192,19 @@ TEST(test_features_normalise)
 TEST(test_mission_is_no_evidence)
 {
     static const char mission[] = "여행 계획", text[] = "오늘의 여행 계획 말고 집에 있었다";
-    struct features with = extract(text, mission), without = extract(text, NULL),
-                    task = extract("계획", NULL);
+    struct features with = extract(text, mission), without = extract(text, NULL);
     size_t begin = (size_t)(strstr(text, mission) - text), end = begin + sizeof mission - 1, masked = 0;
     for (size_t i = 0; i < with.n; i++)
-        assert_false(with.all[i].begin >= begin && with.all[i].end <= end);
+        assert_false(with.all[i].begin < end && with.all[i].end > begin);
     for (size_t i = 0; i < without.n; i++)
-        masked += without.all[i].begin >= begin && without.all[i].end <= end;
+        masked += without.all[i].begin < end && without.all[i].end > begin;
     assert_true(masked > 0);
     assert_int_equal(with.n, without.n - masked); /* and nothing else is gone */
-    assert_true(missing(&task, &with) > missing(&task, &without));
     struct features other = extract(text, "없는 말"), empty = extract(text, "");
     assert_same_buckets(&other, &without);
     assert_same_buckets(&empty, &without);
     assert_int_equal(extract(mission, mission).n_distinct, 0); /* nothing but the task */
 }
-
-/* ---- quotes ---- */
 
 static size_t count_chars(const char *s, size_t n)
 {
@@ -226,7 +217,12 @@ static size_t count_chars(const char *s, size_t n)
 static void check_quote(const char *text, size_t begin, size_t len)
 {
     size_t n = strlen(text);
-    bool blank = strspn(text, " \t\r\n") == n;
+    struct utf8_unit *u;
+    size_t units;
+    bool blank = true;
+    ok(utf8_nfc(text, n, &arena, &u, &units, &error));
+    for (size_t i = 0; i < units; i++)
+        blank &= utf8_is_space(u[i].code);
     if (len == 0 && !blank)
         fail_msg("no quote of \"%s\"", text);
     assert_true(begin <= n && len <= n - begin);
@@ -312,8 +308,6 @@ TEST(test_quote_stays_on_a_line_ended_by_a_carriage_return)
     check_quote_with_equal_weights("좋아 정말\r나도 그래");
 }
 
-/* ---- reasons ---- */
-
 static const char post[] = "친구들이랑 노는게 재밌어";
 
 static struct judge_verdict decided(enum axis a, enum decision d)
@@ -367,9 +361,7 @@ TEST(test_reason_of_several_axes_of_none_and_of_short_posts)
     buf_deinit(&b);
 }
 
-/* ---- the model file ---- */
-
-enum { HEADER = 176, WEIGHTS = 1 << 21, FILE_SIZE = HEADER + WEIGHTS + 32 }; /* counted from linear.h */
+enum { HEADER = 188, WEIGHTS = 9 << 18, FILE_SIZE = HEADER + WEIGHTS + 32 }; /* counted from linear.h */
 
 static unsigned char *written(struct rng *r, struct linear_model *m)
 {
@@ -378,11 +370,14 @@ static unsigned char *written(struct rng *r, struct linear_model *m)
     *m = (struct linear_model){.seed = rng_next(r), .train_rows = (uint32_t)rng_next(r), .dev_rows = 77};
     digest_sha256(m->train_sha256, "train", 5);
     digest_sha256(m->dev_sha256, "dev", 3);
-    for (int k = 0; k < LINEAR_COLUMNS; k++) {
+    for (int k = 0; k < LINEAR_GUARD; k++) {
         m->bias[k / SIDES][k % SIDES] = (float)uniform(r) - 0.5F;
         m->scale[k / SIDES][k % SIDES] = (float)uniform(r) / 20;
         m->threshold[k / SIDES] = 0.4F + (float)uniform(r) / 10;
     }
+    m->guard_bias = -1.5F;
+    m->guard_scale = (float)uniform(r) / 20;
+    m->guard_threshold = 0.75F;
     for (size_t i = 0; i < WEIGHTS; i++)
         weight[i] = (int8_t)rng_next(r);
     m->weight = weight;
@@ -417,11 +412,9 @@ TEST(test_model_file_round_trip)
     assert_memory_equal(back.scale, m.scale, sizeof m.scale);
     assert_memory_equal(back.threshold, m.threshold, sizeof m.threshold);
     assert_memory_equal(back.weight, m.weight, WEIGHTS);
+    assert_true(back.guard_bias == -1.5F && back.guard_scale == m.guard_scale &&
+                back.guard_threshold == 0.75F);
     assert_memory_equal(file, "gyeol-l1\1\0\0\0\22\0\0\0", 16); /* little-endian: version 1, 18 bits */
-    uint64_t seed = 0;
-    for (int i = 7; i >= 0; i--)
-        seed = seed << 8 | file[16 + i];
-    assert_true(seed == m.seed);
     assert_memory_equal(file + HEADER, m.weight, WEIGHTS);
 }
 
@@ -429,10 +422,9 @@ static void refused(const unsigned char *file, size_t n, bool verify, const char
 {
     struct linear_model m;
     error = (struct err){0};
-    if (linear_parse(&m, "name.gyl", file, n, verify, &error) != ERR_FORMAT)
-        fail_msg("a model with %s is taken", what);
-    if (strncmp(error.msg, "name.gyl: ", 10) != 0 || strlen(error.msg) < 20)
-        fail_msg("%s: the message is \"%s\"", what, error.msg);
+    int rc = linear_parse(&m, "name.gyl", file, n, verify, &error);
+    if (rc != ERR_FORMAT || strncmp(error.msg, "name.gyl: ", 10) != 0 || strlen(error.msg) < 20)
+        fail_msg("%s: code %d, message \"%s\"", what, rc, error.msg);
 }
 
 TEST(test_model_with_any_changed_byte_is_refused)
@@ -481,22 +473,18 @@ TEST(test_model_fields_are_checked_one_by_one)
     change_and_refuse(file, 8, (const unsigned char *)"\2", 1, "version 2");
     change_and_refuse(file, 11, (const unsigned char *)"\1", 1, "version 2^24 + 1");
     change_and_refuse(file, 12, (const unsigned char *)"\23", 1, "19 feature bits");
-    for (size_t at = 32; at < 32 + 20 * 4; at += 4)
+    for (size_t at = 32; at < 32 + 23 * 4; at += 4)
         for (size_t k = 0; k < 12; k += 4)
             change_and_refuse(file, at, number + k, 4, "a number that is not finite");
     ok(linear_parse(&m, "m", file, FILE_SIZE, true, &error));
 }
 
-/* ---- judging ---- */
-
 static bool same_verdict(const struct judge_verdict *x, const struct judge_verdict *y)
 {
     bool same = x->too_short == y->too_short;
-    for (int a = 0; a < AXES; a++) {
-        const struct judge_axis *p = &x->axis[a], *q = &y->axis[a];
+    for (const struct judge_axis *p = x->axis, *q = y->axis; p < x->axis + AXES; p++, q++)
         same &= p->decision == q->decision && p->up == q->up && p->keep == q->keep && p->down == q->down &&
                 p->quote == q->quote && p->quote_len == q->quote_len;
-    }
     return same;
 }
 
@@ -528,8 +516,6 @@ TEST(test_verdict_does_not_depend_on_threads)
     judge_close(j);
 }
 
-/* ---- metrics ---- */
-
 /* Row: label, decision, up, keep, down on EI; the other axes have no label.
  *  1:  +  +  .7 .2 .1  lean +.6   top up, right
  *  2:  +  -  .2 .3 .5  lean -.3   top down, wrong
@@ -543,83 +529,6 @@ TEST(test_verdict_does_not_depend_on_threads)
  * 2x1/(2+2) = .5: macro 1.3/3. AUC: pairs up over down: .6 beats both, -.3 beats -.7, 0 beats -.7 and ties 0:
  * (2 + 1 + 1.5) / 6 = .75. ECE: ten bins of at most one row each, so the mean of |confidence - hit|:
  * (.3 + .5 + .4 + .2 + .4 + .6 + .1) / 7 = 2.5/7. Majority: up, 3/5. */
-/* clang-format off */
-static const struct scored by_hand[] = {
-#define ROW(l, d, u, k, dn) {{l, 2, 2, 2}, {d}, {u}, {k}, {dn}}
-    ROW(1, 1, .7F, .2F, .1F),   ROW(1, -1, .2F, .3F, .5F), ROW(1, 0, .3F, .4F, .3F),
-    ROW(-1, -1, .1F, .1F, .8F), ROW(-1, 0, .3F, .4F, .3F), ROW(0, 1, .6F, .3F, .1F),
-    ROW(0, 0, .1F, .9F, 0)};
-/* clang-format on */
-
-TEST(test_metrics_by_hand)
-{
-    static const double want[METRICS] = {.4, .2, .5, .6, .625, 1.3 / 3, .75, 2.5 / 7};
-    struct metrics m;
-    ok(metrics_compute(&m, by_hand, COUNT_OF(by_hand), 0, 1, &error));
-    for (int k = 0; k < METRICS; k++) {
-        near(m.axis[AXIS_EI].value[k], want[k]);
-        near(m.overall[k], want[k]); /* the one axis that has rows */
-        assert_true(isnan(m.axis[AXIS_SN].value[k]) && isnan(m.axis[AXIS_JP].value[k]));
-    }
-    near(m.axis[AXIS_EI].majority, .6);
-    assert_true(m.axis[AXIS_EI].moved == 5 && m.axis[AXIS_EI].kept == 2 && m.axis[AXIS_TF].moved == 0);
-    for (int k = 0; k < METRICS_BOOTSTRAPPED; k++)
-        assert_true(isnan(m.ci95[k][0]) && isnan(m.ci95[k][1]));
-    ok(metrics_compute(&m, by_hand, 0, 10, 1, &error));
-    assert_true(isnan(m.overall[METRIC_AUC]) && isnan(m.overall[METRIC_MEANINGFUL]));
-}
-
-TEST(test_metrics_auc_is_the_share_of_ordered_pairs)
-{
-    enum { N = 200 };
-    static struct scored row[N];
-    struct rng r = seeded();
-    struct metrics m, again;
-    for (int i = 0; i < N; i++)
-        for (int a = 0; a < AXES; a++) { /* eighths: exact, and often tied */
-            row[i].label[a] = (int8_t)((int)rng_below(&r, 4) - 1);
-            row[i].decision[a] = (int8_t)((int)rng_below(&r, 3) - 1);
-            row[i].up[a] = (float)rng_below(&r, 5) / 8;
-            row[i].down[a] = (float)rng_below(&r, 5) / 8;
-            row[i].keep[a] = 1 - row[i].up[a] - row[i].down[a];
-        }
-    ok(metrics_compute(&m, row, N, 200, 5, &error));
-    for (int a = 0; a < AXES; a++) {
-        double won = 0, pairs = 0;
-        for (int i = 0; i < N; i++)
-            for (int k = 0; k < N; k++)
-                if (row[i].label[a] == 1 && row[k].label[a] == -1) {
-                    float x = row[i].up[a] - row[i].down[a], y = row[k].up[a] - row[k].down[a];
-                    won += x > y ? 1 : x == y ? .5 : 0;
-                    pairs++;
-                }
-        near(m.axis[a].value[METRIC_AUC], won / pairs);
-    }
-    ok(metrics_compute(&again, row, N, 200, 5, &error));
-    assert_memory_equal(m.ci95, again.ci95, sizeof m.ci95); /* the seed decides */
-    for (int k = 0; k < METRICS_BOOTSTRAPPED; k++)
-        assert_true(m.ci95[k][0] < m.overall[k] && m.overall[k] < m.ci95[k][1]);
-}
-
-/* 1,000 rows of confidences .40 .. .94, 100 rows each, of which exactly that share is right: ECE 0. Claiming
- * .05 more each makes it .05. */
-TEST(test_metrics_ece_of_a_calibrated_judge)
-{
-    static struct scored row[1000];
-    struct metrics m;
-    for (int shift = 0; shift < 2; shift++) {
-        for (int i = 0; i < 1000; i++) {
-            int percent = 40 + 6 * (i % 10);
-            float sure = (float)(percent + 5 * shift) / 100;
-            row[i] = (struct scored){
-                {i / 10 < percent ? 1 : -1, 2, 2, 2}, {1}, {sure}, {(1 - sure) / 2}, {(1 - sure) / 2}};
-        }
-        ok(metrics_compute(&m, row, 1000, 0, 1, &error));
-        near(m.axis[AXIS_EI].value[METRIC_ECE], shift ? .05 : 0);
-    }
-}
-
-/* ---- training ---- */
 
 enum { TOY = 200 };
 
@@ -627,8 +536,8 @@ enum { TOY = 200 };
 static void toy(struct labelled_posts *p, struct labelled_post *row, struct rng *r, double noise)
 {
     static const char *const word[AXES][3] = {{"조용히", "", "파티에서"},
-                                              {"사실은", "", "상상하며"},
-                                              {"논리로", "", "마음으로"},
+                                              {"사실은", "", "상상"},
+                                              {"논리로", "", "마음"},
                                               {"계획대로", "", "즉흥으로"}};
     *p = (struct labelled_posts){.row = row, .n = TOY};
     digest_sha256(p->sha256, r, sizeof *r);
@@ -654,8 +563,6 @@ static void measure(const struct buf *file, const struct labelled_posts *dev, do
     struct linear_model m;
     double moved[AXES] = {0}, kept[AXES] = {0};
     ok(linear_parse(&m, "m", (unsigned char *)file->data, file->len, true, &error));
-    memset(right, 0, AXES * sizeof *right);
-    memset(over, 0, AXES * sizeof *over);
     for (size_t i = 0; i < dev->n; i++) {
         struct features f = extract(dev->row[i].text, NULL);
         struct judge_verdict v = {0};
@@ -682,12 +589,12 @@ TEST(test_training_learns_and_is_reproducible)
     struct linear_options o = LINEAR_OPTIONS_DEFAULT;
     struct linear_fit fit;
     struct buf file[3] = {0};
-    double right[AXES], over[AXES];
+    double right[AXES] = {0}, over[AXES] = {0};
     toy(&train, rows[0], &r, 0);
     toy(&dev, rows[1], &r, 0);
     for (int i = 0; i < 3; i++) {
         omp_set_num_threads(i == 1 ? 4 : 1);
-        o.seed = i == 2 ? 2 : 1;
+        o.softmax.seed = i == 2 ? 2 : 1;
         ok(linear_train(&file[i], &fit, &train, &dev, &o, &error));
     }
     assert_int_equal(file[0].len, file[1].len);
@@ -711,7 +618,7 @@ TEST(test_the_trained_judge_keeps_to_the_budget)
         struct linear_options o = LINEAR_OPTIONS_DEFAULT;
         struct linear_fit fit;
         struct buf file = {0};
-        double right[AXES], over[AXES];
+        double right[AXES] = {0}, over[AXES] = {0};
         o.budget = .05 + .05 * round;
         toy(&train, rows[0], &r, .5);
         toy(&dev, rows[1], &r, .5);
@@ -730,40 +637,31 @@ static void check_train_refusal(const struct labelled_posts *train, const struct
     struct linear_options o = LINEAR_OPTIONS_DEFAULT;
     struct linear_fit fit;
     struct buf file = {0};
-    o.epochs = 1;
+    o.softmax.epochs = 1;
     assert_int_equal(linear_train(&file, &fit, train, dev, &o, &error), ERR_FORMAT);
     assert_non_null(strstr(error.msg, axis_info[a].key));
     assert_int_equal(file.len, 0);
     buf_deinit(&file);
 }
 
-static void relabel(struct labelled_posts *p, int a, int from, int8_t to)
-{
-    for (size_t i = 0; i < p->n; i++)
-        if (from == LABEL_UNKNOWN || p->row[i].label[a] == from)
-            p->row[i].label[a] = to;
-}
-
 TEST(test_training_refuses_data_without_both_directions)
 {
-    struct labelled_posts train, dev;
-    for (int a = 0; a < AXES; a++)
-        for (int kind = 0; kind < 5; kind++) { /* train: no down, no up; dev: no kept, no moved, no label */
-            struct rng r = {3};
-            toy(&train, rows[0], &r, 0);
-            toy(&dev, rows[1], &r, 0);
-            if (kind < 2)
-                relabel(&train, a, kind ? 1 : -1, 0);
-            else
-                relabel(&dev, a, kind == 2 ? 0 : LABEL_UNKNOWN,
-                        kind == 2   ? 1
-                        : kind == 3 ? 0
-                                    : LABEL_UNKNOWN);
-            check_train_refusal(&train, &dev, a);
+    /* train: no down, no up; dev: no kept, no moved, no label (from LABEL_UNKNOWN: every label) */
+    static const int8_t from[] = {-1, 1, 0, LABEL_UNKNOWN, LABEL_UNKNOWN}, to[] = {0, 0, 1, 0, LABEL_UNKNOWN};
+    for (int i = 0; i < 5 * AXES; i++) {
+        struct rng r = {3};
+        struct labelled_posts train, dev;
+        int a = i / 5, kind = i % 5;
+        toy(&train, rows[0], &r, 0);
+        toy(&dev, rows[1], &r, 0);
+        for (size_t k = 0; k < TOY; k++) {
+            int8_t *label = &rows[kind >= 2][k].label[a];
+            if (from[kind] == LABEL_UNKNOWN || *label == from[kind])
+                *label = to[kind];
         }
+        check_train_refusal(&train, &dev, a);
+    }
 }
-
-/* ---- the public API ---- */
 
 TEST(test_api_judges)
 {
@@ -782,7 +680,6 @@ TEST(test_api_judges)
     for (int a = 0; a < GYEOL_AXES; a++)
         near(v.axis[a].up + v.axis[a].keep + v.axis[a].down, 1);
     gyeol_verdict_clear(&v);
-    assert_null(v.reason);
     gyeol_verdict_clear(&v); /* twice is harmless */
     gyeol_verdict_clear(&again);
     memset(longest, 'a', 65535);
@@ -830,8 +727,7 @@ int main(void)
         T(test_reason_of_every_axis_and_direction),
         T(test_reason_of_several_axes_of_none_and_of_short_posts), T(test_model_file_round_trip),
         T(test_model_with_any_changed_byte_is_refused), T(test_model_fields_are_checked_one_by_one),
-        T(test_verdict_does_not_depend_on_threads), T(test_metrics_by_hand),
-        T(test_metrics_auc_is_the_share_of_ordered_pairs), T(test_metrics_ece_of_a_calibrated_judge),
+        T(test_verdict_does_not_depend_on_threads),
         T(test_training_learns_and_is_reproducible), T(test_the_trained_judge_keeps_to_the_budget),
         T(test_training_refuses_data_without_both_directions), T(test_api_judges), T(test_api_opens_files),
     };

@@ -2,24 +2,45 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A message is one line of valid UTF-8: control characters become '?', and a character cut by the buffer's
- * end is dropped whole. */
-static void tidy(char *s, size_t capacity)
+/* Bytes of the well-formed multi-byte character at s, or 0. */
+static size_t character(const unsigned char *s)
 {
-    size_t n = strlen(s);
-    if (n == capacity - 1) {
-        size_t start = n;
-        while (start > 0 && ((unsigned char)s[start - 1] & 0xC0) == 0x80)
-            start--;
-        if (start > 0 && (unsigned char)s[start - 1] >= 0xC0)
-            s[start - 1] = 0;
-    }
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7F)
+    size_t n = s[0] >= 0xC2 && s[0] <= 0xDF   ? 2
+               : s[0] >= 0xE0 && s[0] <= 0xEF ? 3
+               : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4
+                                              : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    return n;
+}
+
+/* The beginning of a character, then the end of the text. */
+static bool is_cut_short(const unsigned char *s)
+{
+    size_t n = 1;
+    while ((s[n] & 0xC0) == 0x80)
+        n++;
+    return s[0] >= 0xC2 && s[0] <= 0xF4 && s[n] == 0 && n < 4;
+}
+
+/* A message is one line of UTF-8, whatever was quoted in it: control characters and what is left of a
+ * character cut by
+ * "%.40s" become "?"; one cut by the end of the message is dropped. */
+static void tidy(char *text)
+{
+    for (unsigned char *s = (unsigned char *)text; *s;) {
+        size_t n = *s >= 0x80 ? character(s) : 1;
+        if (n == 0 && is_cut_short(s))
+            *s = 0;
+        else if (n == 0 || *s < 0x20 || *s == 0x7F)
             *s = '?';
+        s += n ? n : *s != 0;
+    }
 }
 
 static int set_v(struct err *e, int code, const char *fmt, va_list ap)
@@ -27,7 +48,7 @@ static int set_v(struct err *e, int code, const char *fmt, va_list ap)
     if (e) {
         e->code = code;
         vsnprintf(e->msg, sizeof e->msg, fmt, ap);
-        tidy(e->msg, sizeof e->msg);
+        tidy(e->msg);
     }
     return code;
 }

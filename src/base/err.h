@@ -20,7 +20,7 @@ enum err_code {
 
 struct err {
     int code;
-    char msg[512]; /* UTF-8, cut on a character boundary, without newline */
+    char msg[512]; /* one line of UTF-8; what is not becomes "?" */
 };
 
 /* Records code and message; returns code, so that `return err_set(...)` reads well. e may be NULL. */

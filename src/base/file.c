@@ -16,7 +16,7 @@ int file_map_open(struct file_map *m, const char *path, struct err *e)
 {
     *m = (struct file_map){0};
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = 0; /* a FIFO must not block */
     if (fd < 0)
         return err_errno(e, "%s", path);
     if (fstat(fd, &st))

@@ -55,11 +55,11 @@ static int take(struct arguments *o, int option, const char *value, struct err *
         return 0;
     case OPT_SEED:
         rc = cli_number(&n, "--seed", value, 0, INT64_MAX, e);
-        o->linear.seed = (uint64_t)n;
+        o->linear.softmax.seed = (uint64_t)n;
         return rc;
     case OPT_EPOCHS:
         rc = cli_number(&n, "--epochs", value, 1, 10000, e);
-        o->linear.epochs = (int)n;
+        o->linear.softmax.epochs = (int)n;
         return rc;
     case OPT_THREADS:
         rc = cli_number(&n, "--threads", value, 1, 256, e);
@@ -67,9 +67,9 @@ static int take(struct arguments *o, int option, const char *value, struct err *
             omp_set_num_threads((int)n);
         return rc;
     case OPT_L2:
-        return cli_real(&o->linear.l2, "--l2", value, 1e-12, 1, e);
+        return cli_real(&o->linear.softmax.l2, "--l2", value, 1e-12, 1, e);
     case OPT_RATE:
-        return cli_real(&o->linear.rate, "--lr", value, 1e-6, 100, e);
+        return cli_real(&o->linear.softmax.rate, "--lr", value, 1e-6, 100, e);
     case OPT_BUDGET:
         return cli_real(&o->linear.budget, "--budget", value, 0, 1, e);
     }
@@ -93,10 +93,15 @@ static int print_fit(const struct arguments *o, const struct linear_fit *f, size
     if (o->json)
         return cli_print_json(json_pack("{s:s, s:I, s:I, s:I, s:o}", "out", o->out, "train_rows",
                                         (json_int_t)train, "dev_rows", (json_int_t)dev, "seed",
-                                        (json_int_t)o->linear.seed, "axes", axes));
+                                        (json_int_t)o->linear.softmax.seed, "axes", axes));
     json_decref(axes);
+    if (f->guard_rows)
+        printf("guard  threshold %.2f  on dev: masks a sentence in %.3f of the posts that talk to the judge, "
+               "in %.3f of "
+               "the others\n",
+               f->guard_threshold, f->guard_caught, f->guard_false);
     printf("%s written: %zu training rows, %zu dev rows, seed %llu\n", o->out, train, dev,
-           (unsigned long long)o->linear.seed);
+           (unsigned long long)o->linear.softmax.seed);
     return EXIT_OK;
 }
 
@@ -161,7 +166,7 @@ const struct command cmd_train = {
     "  --dev FILE           posts to calibrate on and to choose thresholds\n"
     "  --out FILE           where the judge goes; replaced as a whole or not at all\n"
     "  --budget X           unneeded changes allowed on dev, per axis, 0 to 1 (default 0.05)\n"
-    "  --epochs N           passes over the data (default 20)\n"
+    "  --epochs N           passes over the data (default 30)\n"
     "  --lr X               learning rate (default 2)\n"
     "  --l2 X               L2 regularisation (default 3e-6)\n"
     "  --seed N             order of the rows (default 1)\n"

@@ -38,8 +38,8 @@ void labelled_deinit(struct labelled_posts *p);
 
 char label_char(int label); /* '+', '-', '0', '?' */
 
-/* Appends the TSV header, or row i, as labelled_read reads it: text and those of mission user reason kind that some
- * row has, then ei sn tf jp, or type for weak labels. */
+/* Appends the TSV header, or row i, as labelled_read reads it: text and those of mission user reason kind
+ * that some row has, then ei sn tf jp, or type for weak labels. */
 void labelled_write_header(struct buf *out, const struct labelled_posts *p);
 void labelled_write_row(struct buf *out, const struct labelled_posts *p, size_t i);
 

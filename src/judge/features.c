@@ -50,12 +50,12 @@ struct extraction {
     struct features *f;
     uint32_t *slot; /* open addressing: 1 + index of the distinct bucket, 0 empty */
     size_t mask;
-    size_t skip_begin, skip_end; /* bytes that repeat the mission */
+    const uint32_t *skipped; /* [bytes + 1] bytes to skip before each offset; NULL: none */
 };
 
 static void add(struct extraction *x, uint64_t hash, uint32_t begin, uint32_t end)
 {
-    if (begin >= x->skip_begin && end <= x->skip_end)
+    if (x->skipped && x->skipped[end] != x->skipped[begin])
         return;
     struct features *f = x->f;
     uint32_t bucket = (uint32_t)(hash >> (64 - FEATURE_BITS));
@@ -121,26 +121,36 @@ static int prepare(struct extraction *x, size_t units, struct arena *a, struct e
     return 0;
 }
 
-int features_extract(struct features *out, const char *text, size_t n, const char *mission, struct arena *a,
+/* Running count of the bytes to skip, so that a range is checked by one subtraction. */
+static int count_skipped(struct extraction *x, const bool *skip, size_t n, struct arena *a, struct err *e)
+{
+    uint32_t *sum = arena_alloc(a, n + 1, sizeof *sum);
+    if (!sum)
+        return err_set(e, ERR_MEMORY, "out of memory for a text of %zu bytes", n);
+    for (size_t i = 0; i < n; i++)
+        sum[i + 1] = sum[i] + skip[i];
+    x->skipped = sum;
+    return 0;
+}
+
+int features_extract(struct features *out, const char *text, size_t n, const bool *skip, struct arena *a,
                      struct err *e)
 {
     struct utf8_unit *nfc, *u;
     size_t count;
     *out = (struct features){0};
+    struct extraction x = {.f = out};
     int rc = utf8_nfc(text, n, a, &nfc, &count, e);
+    if (!rc && skip)
+        rc = count_skipped(&x, skip, n, a, e);
     if (rc)
         return rc;
     u = arena_alloc(a, count + 2, sizeof *u);
     if (!u)
         return err_set(e, ERR_MEMORY, "out of memory for a text of %zu bytes", n);
-    memcpy(u, nfc, count * sizeof *u);
+    if (count)
+        memcpy(u, nfc, count * sizeof *u);
     count = fold_units(u, count, n);
-    struct extraction x = {.f = out, .skip_begin = 1};
-    const char *copy = mission && *mission ? memmem(text, n, mission, strlen(mission)) : NULL;
-    if (copy) {
-        x.skip_begin = (size_t)(copy - text);
-        x.skip_end = x.skip_begin + strlen(mission);
-    }
     if ((rc = prepare(&x, count, a, e)))
         return rc;
     add_chars(&x, u, count);

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,16 +27,16 @@ struct feature {
 };
 
 struct features {
-    struct feature *all; /* every occurrence, in text order of their ends */
+    struct feature *all; /* every occurrence: the characters', then the words', each in text order */
     size_t n;
     uint32_t *bucket; /* [n_distinct] each bucket once, in order of first occurrence */
     uint32_t *times;  /* [n_distinct] occurrences */
     size_t n_distinct;
 };
 
-/* Features of valid UTF-8. What repeats the mission's text word for word is left out: it was not the person's
- * own idea. mission may be NULL. Everything lives in the arena. */
-int features_extract(struct features *out, const char *text, size_t n, const char *mission, struct arena *a,
+/* Features of valid UTF-8, without those that touch a byte i with skip[i] (skip: [n], or NULL for none).
+ * Everything lives in the arena. */
+int features_extract(struct features *out, const char *text, size_t n, const bool *skip, struct arena *a,
                      struct err *e) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 #include "judge/linear.h"
 
 #include "base/file.h"
+#include "judge/guard.h"
 #include "judge/quote.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@
 enum {
     VERSION = 1,
     DIGEST_BYTES = 32,
-    HEADER_BYTES = 8 + 4 + 4 + 8 + 4 + 4 + 4 * (16 + AXES) + 2 * DIGEST_BYTES
+    HEADER_BYTES = 8 + 4 + 4 + 8 + 4 + 4 + 4 * (16 + AXES + 3) + 2 * DIGEST_BYTES
 };
 #define WEIGHT_BYTES (FEATURE_BUCKETS * LINEAR_COLUMNS)
 #define FILE_BYTES   (HEADER_BYTES + WEIGHT_BYTES + DIGEST_BYTES)
@@ -77,8 +78,17 @@ int linear_parse(struct linear_model *m, const char *name, const unsigned char *
     bool finite = take_floats(&p, m->bias[0], AXES * SIDES);
     finite &= take_floats(&p, m->scale[0], AXES * SIDES);
     finite &= take_floats(&p, m->threshold, AXES);
+    finite &= take_floats(&p, &m->guard_bias, 1);
+    finite &= take_floats(&p, &m->guard_scale, 1);
+    finite &= take_floats(&p, &m->guard_threshold, 1);
     if (!finite)
         return err_set(e, ERR_FORMAT, "%s: a bias, scale or threshold is not a finite number", name);
+    bool sound = m->guard_scale >= 0 && m->guard_threshold >= 0 && m->guard_threshold <= 1;
+    for (int a = 0; a < AXES; a++)
+        sound &= m->threshold[a] >= 0 && m->threshold[a] <= 1 && m->scale[a][SIDE_UP] >= 0 &&
+                 m->scale[a][SIDE_DOWN] >= 0;
+    if (!sound)
+        return err_set(e, ERR_FORMAT, "%s: a threshold is not in 0..1, or a scale is negative", name);
     take_digest(&p, m->train_sha256);
     take_digest(&p, m->dev_sha256);
     m->weight = (const int8_t *)p;
@@ -130,6 +140,9 @@ int linear_write(struct buf *out, const struct linear_model *m, struct err *e)
     put_floats(out, m->bias[0], AXES * SIDES);
     put_floats(out, m->scale[0], AXES * SIDES);
     put_floats(out, m->threshold, AXES);
+    put_floats(out, &m->guard_bias, 1);
+    put_floats(out, &m->guard_scale, 1);
+    put_floats(out, &m->guard_threshold, 1);
     put_digest(out, m->train_sha256);
     put_digest(out, m->dev_sha256);
     buf_add(out, m->weight, WEIGHT_BYTES);
@@ -153,10 +166,10 @@ static void decide(struct judge_axis *x, float threshold)
 
 void linear_verdict(const struct linear_model *m, const struct features *f, struct judge_verdict *out)
 {
-    int32_t sum[LINEAR_COLUMNS] = {0};
+    int32_t sum[LINEAR_GUARD] = {0};
     for (size_t i = 0; i < f->n_distinct; i++) {
         const int8_t *w = m->weight + (size_t)f->bucket[i] * LINEAR_COLUMNS;
-        for (int k = 0; k < LINEAR_COLUMNS; k++)
+        for (int k = 0; k < LINEAR_GUARD; k++)
             sum[k] += w[k];
     }
     double norm = f->n_distinct ? 1 / sqrt((double)f->n_distinct) : 0;
@@ -198,7 +211,11 @@ static int linear_judge(const struct judge *base, const struct judge_input *in, 
     const struct linear_judge *j = (const struct linear_judge *)base;
     struct arena arena = {0};
     struct features f;
-    int rc = features_extract(&f, in->text, strlen(in->text), in->mission, &arena, e);
+    bool *skip;
+    size_t n = strlen(in->text);
+    int rc = guard_mask(&j->model, in->text, n, in->mission, &arena, &skip, e);
+    if (!rc)
+        rc = features_extract(&f, in->text, n, skip, &arena, e);
     if (!rc)
         linear_verdict(&j->model, &f, out);
     for (int a = 0; a < AXES && !rc; a++)

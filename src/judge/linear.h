@@ -1,8 +1,9 @@
 /* The linear judge: per axis a softmax over up, keep and down on hashed n-grams, in 8-bit weights.
  *
  * Model file (.gyl), little-endian: 8 bytes "gyeol-l1"; u32 version 1, u32 feature bits; u64 seed; u32 rows
- * of training and dev data; f32 bias[4][2], scale[4][2], threshold[4]; SHA-256 of the training and of the dev
- * file; i8 weight[buckets][8] (axis-major: up, down); SHA-256 of everything before. Nothing may follow.
+ * of training and dev data; f32 bias[4][2], scale[4][2], threshold[4], guard bias, scale, threshold; SHA-256
+ * of the training and of the dev file; i8 weight[buckets][9] (axis-major: up, down; then the guard's);
+ * SHA-256 of everything before. Nothing may follow.
  *
  * With n distinct features, logit(up) = bias + scale x sum(weight) / sqrt(n); keep's logit is 0. The sum is
  * over integers, so it is the same on every machine and in every order. */
@@ -16,7 +17,8 @@
 #include <stdint.h>
 
 enum { SIDE_UP, SIDE_DOWN, SIDES };
-#define LINEAR_COLUMNS (AXES * SIDES)
+#define LINEAR_GUARD   (AXES * SIDES) /* the column of judge/guard.h */
+#define LINEAR_COLUMNS (LINEAR_GUARD + 1)
 
 struct linear_model {
     uint64_t seed;
@@ -24,7 +26,8 @@ struct linear_model {
     char train_sha256[DIGEST_HEX], dev_sha256[DIGEST_HEX];
     float bias[AXES][SIDES], scale[AXES][SIDES];
     float threshold[AXES]; /* a side is decided when its probability is above this, and above the other's */
-    const int8_t *weight;  /* [FEATURE_BUCKETS][LINEAR_COLUMNS], borrowed */
+    float guard_bias, guard_scale, guard_threshold; /* a probability; 1: no guard */
+    const int8_t *weight;                           /* [FEATURE_BUCKETS][LINEAR_COLUMNS], borrowed */
 };
 
 /* Reads a model file's bytes; weight points into them. Untrusted: every field is checked, non-finite numbers

@@ -1,18 +1,33 @@
 #include "judge/quote.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 struct word {
     size_t begin, end; /* bytes */
-    size_t chars;
     double share;
     bool line_start;
 };
 
-static bool is_break(char c)
+/* Bytes of the white space or control character at s, or 0: ASCII, no-break space, U+2000..200B, U+3000, BOM.
+ */
+static size_t space_at(const char *text)
 {
-    return (unsigned char)c <= ' ';
+    const unsigned char *s = (const unsigned char *)text;
+    if (s[0] <= ' ' || s[0] == 0x7F)
+        return s[0] != 0;
+    if (s[0] == 0xC2 && (s[1] == 0xA0 || (s[1] >= 0x80 && s[1] < 0xA0)))
+        return 2;
+    bool wide = s[0] == 0xE2 && s[1] == 0x80 && s[2] >= 0x80 && s[2] <= 0x8B;
+    bool ideographic = s[0] == 0xE3 && s[1] == 0x80 && s[2] == 0x80;
+    return wide || ideographic || (s[0] == 0xEF && s[1] == 0xBB && s[2] == 0xBF) ? 3 : 0;
+}
+
+/* Inside a quote only spaces may stand between words; a control character ends the run as a line end does. */
+static bool is_plain_space(const char *s, size_t n)
+{
+    return n > 1 ? (unsigned char)s[0] != 0xC2 || (unsigned char)s[1] == 0xA0 : *s == ' ';
 }
 
 static size_t count_chars(const char *s, size_t n)
@@ -40,19 +55,19 @@ static void trim_punctuation(const char *text, struct word *w)
 
 static size_t split(const char *text, struct word *w)
 {
-    size_t n = 0;
+    size_t n = 0, space;
     bool line = true;
     for (size_t i = 0; text[i];) {
-        if (is_break(text[i])) {
-            line |= text[i++] == '\n';
+        if ((space = space_at(text + i))) {
+            line |= !is_plain_space(text + i, space);
+            i += space;
             continue;
         }
         size_t begin = i;
-        while (text[i] && !is_break(text[i]))
+        while (text[i] && !space_at(text + i))
             i++;
         w[n] = (struct word){.begin = begin, .end = i, .line_start = line};
         trim_punctuation(text, &w[n]);
-        w[n].chars = count_chars(text + w[n].begin, w[n].end - w[n].begin);
         line = false;
         n++;
     }
@@ -96,23 +111,25 @@ static size_t cut(const char *s, size_t n, size_t chars)
     return i;
 }
 
-static void best_run(const struct word *w, size_t n, size_t *first, size_t *last)
+/* Of runs with the same share the shortest. */
+static void best_run(const char *text, const struct word *w, size_t n, size_t *first, size_t *last)
 {
     double best = -1e300;
+    size_t fewest = SIZE_MAX;
     *first = *last = 0;
     for (size_t i = 0; i < n; i++) {
         double share = 0;
-        size_t chars = 0;
         for (size_t k = i; k < n && (k == i || !w[k].line_start); k++) {
+            size_t chars = count_chars(text + w[i].begin, w[k].end - w[i].begin);
             share += w[k].share;
-            chars += w[k].chars + (k > i);
             if (k > i && chars > QUOTE_CHARS_MAX)
                 break;
-            if (share > best) {
-                best = share;
-                *first = i;
-                *last = k;
-            }
+            if (share < best || (share == best && chars >= fewest))
+                continue;
+            best = share;
+            fewest = chars;
+            *first = i;
+            *last = k;
         }
     }
 }
@@ -131,10 +148,10 @@ int quote_find(const char *text, const struct features *f, const float *weight, 
         return 0;
     for (size_t i = 0; i < n; i++)
         w[i].share = sum[w[i].end] - sum[w[i].begin];
-    best_run(w, n, &first, &last);
+    best_run(text, w, n, &first, &last);
     *begin = w[first].begin;
     *len = w[last].end - w[first].begin;
-    if (first == last && w[first].chars > QUOTE_CHARS_MAX)
+    if (first == last)
         *len = cut(text + *begin, *len, QUOTE_CHARS_MAX);
     return 0;
 }

@@ -25,6 +25,10 @@ bool utf8_valid(const char *s, size_t n, size_t *bad)
     return true;
 }
 
+/* Canonical ordering costs the square of a cluster's marks. UAX #15's Stream-Safe Text Format knows no more
+ * than 30 in a row; a longer cluster is composed in pieces. */
+enum { CLUSTER_MAX = 32 };
+
 /* Ranges in which every code point is its own grapheme cluster under NFC next to others of these ranges:
  * ASCII without carriage return, compatibility jamo, Hangul syllables, kana, unified ideographs, general
  * punctuation without joiners.
@@ -96,8 +100,9 @@ int utf8_nfc(const char *s, size_t n, struct arena *a, struct utf8_unit **out, s
     for (size_t i = 0; i < k;) {
         utf8proc_int32_t state = 0;
         size_t j = i + 1;
-        while (j < k && !utf8proc_grapheme_break_stateful((utf8proc_int32_t)raw[j - 1].code,
-                                                          (utf8proc_int32_t)raw[j].code, &state))
+        while (j < k && j - i < CLUSTER_MAX &&
+               !utf8proc_grapheme_break_stateful((utf8proc_int32_t)raw[j - 1].code,
+                                                 (utf8proc_int32_t)raw[j].code, &state))
             j++;
         int w = j == i + 1 && is_plain(raw[i].code)
                     ? (nfc[m] = raw[i], 1)

@@ -1,6 +1,6 @@
-/* Fits the linear judge: multinomial logistic regression per axis with class balancing and L2, by stochastic
- * gradient descent in a seeded order (Bottou, "Stochastic Gradient Descent Tricks", 2012), then temperature
- * and bias calibration and one decision threshold per axis on the dev split.
+/* Fits the linear judge: the guard (judge/guard.h), then per axis a softmax regression (train/softmax.h) on
+ * what the guard lets through, then temperature and bias calibration and one decision threshold per axis on
+ * the dev split.
  *
  * The axes are independent and each is fitted by one thread, so the result does not depend on their number.
  */
@@ -9,24 +9,23 @@
 
 #include "base/buf.h"
 #include "data/posts.h"
-
-#include <stdint.h>
+#include "train/softmax.h"
 
 struct linear_options {
-    uint64_t seed;
-    int epochs;
-    double l2;     /* weight of |w|^2 / 2 against the mean loss */
-    double rate;   /* first learning rate; decays as rate / (1 + rate x l2 x step) */
+    struct softmax_options softmax;
     double budget; /* largest share of kept dev rows that may be moved, per axis */
 };
 
 struct linear_fit {
     double temperature[AXES], threshold[AXES]; /* chosen on dev */
     double meaningful[AXES], unneeded[AXES];   /* on dev, at that threshold */
+    size_t guard_rows;                         /* training rows of kind "to-judge"; 0: no guard */
+    double guard_threshold;
+    double guard_caught, guard_false; /* dev: share of to-judge posts with a masked sentence, of others */
 };
 
 #define LINEAR_OPTIONS_DEFAULT                                                                               \
-    ((struct linear_options){.seed = 1, .epochs = 20, .l2 = 3e-6, .rate = 2, .budget = 0.05})
+    ((struct linear_options){{.seed = 1, .epochs = 30, .l2 = 3e-6, .rate = 2}, .budget = 0.05})
 
 /* Appends a model file (judge/linear.h) to out. ERR_FORMAT when an axis lacks a direction in train, or moved
  * or kept rows in dev. */

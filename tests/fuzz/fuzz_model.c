@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { DEEP = 1, SEALED = 2, FINITE = 4 };
-enum { NUMBERS = 32, HEADER = 176, WEIGHTS = 1 << 21, DIGEST = 32, WHOLE = HEADER + WEIGHTS + DIGEST };
+enum { NUMBERS = 32, HEADER = 188, WEIGHTS = 9 << 18, DIGEST = 32, WHOLE = HEADER + WEIGHTS + DIGEST };
 
 static const char text[] = "나는 친구들이랑 노는게 재밌어\n혼자 책을 읽었다. Hello, 2026!";
 
@@ -90,8 +90,8 @@ static void stretch(unsigned char *file, const uint8_t *data, size_t size, int f
     memcpy(file + 16, data, head);
     for (size_t at = 0; rest && at < WEIGHTS; at += rest)
         memcpy(file + HEADER + at, data + head, rest < WEIGHTS - at ? rest : WEIGHTS - at);
-    for (size_t k = 0; flags & FINITE && k < 20; k++) /* the top exponent bit off: no infinity, no NaN */
-        file[NUMBERS + 4 * k + 3] &= 0xBF;
+    for (size_t k = 0; flags & FINITE && k < 23; k++) /* sign and top exponent bit off: in range, or nearly so */
+        file[NUMBERS + 4 * k + 3] &= 0x3F;
     if (flags & SEALED)
         seal(file);
 }

@@ -1,0 +1,199 @@
+#include "train/guard_train.h"
+
+#include "judge/guard.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FALSE_ALARMS 0.01 /* sentences of other posts that may be masked */
+
+/* Sentences of many posts: their features, the post each is from, and what it is taken for. */
+struct sentences {
+    struct matrix x;
+    int8_t *label;  /* [x.n] */
+    uint32_t *post; /* [x.n] */
+};
+
+static bool talks(const struct labelled_post *p)
+{
+    return p->kind && strcmp(p->kind, GUARD_KIND) == 0;
+}
+
+static void sentences_deinit(struct sentences *s)
+{
+    matrix_deinit(&s->x);
+    free(s->label);
+    free(s->post);
+    *s = (struct sentences){0};
+}
+
+static int add_sentences(struct sentences *s, size_t *capacity, const struct labelled_posts *p, size_t i,
+                         bool whole, struct arena *a, struct err *e)
+{
+    struct sentence one = {0, strlen(p->row[i].text)}, *part = &one;
+    struct features f;
+    size_t n = 1;
+    int rc = whole ? 0 : guard_split(p->row[i].text, one.len, a, &part, &n, e);
+    for (size_t k = 0; k < n && !rc; k++) {
+        if (s->x.n == *capacity) {
+            *capacity = *capacity ? 2 * *capacity : 4096;
+            int8_t *label = realloc(s->label, *capacity);
+            s->label = label ? label : s->label;
+            uint32_t *post = realloc(s->post, *capacity * sizeof *post);
+            s->post = post ? post : s->post;
+            if (!label || !post)
+                return err_set(e, ERR_MEMORY, "out of memory for %zu sentences", *capacity);
+        }
+        s->label[s->x.n] = talks(&p->row[i]);
+        s->post[s->x.n] = (uint32_t)i;
+        rc = features_extract(&f, p->row[i].text + part[k].begin, part[k].len, NULL, a, e);
+        if (!rc)
+            rc = matrix_add(&s->x, &f, e);
+    }
+    return rc;
+}
+
+static int collect(struct sentences *s, const struct labelled_posts *p, bool whole, struct err *e)
+{
+    struct arena a = {0};
+    size_t capacity = 0;
+    int rc = 0;
+    *s = (struct sentences){0};
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        arena_reset(&a);
+        rc = add_sentences(s, &capacity, p, i, whole, &a, e);
+    }
+    arena_deinit(&a);
+    if (rc)
+        sentences_deinit(s);
+    return rc;
+}
+
+/* Of a post that talks to the judge the likeliest sentence does, and every one more likely than not. */
+static void mark(struct sentences *s, const struct softmax *first)
+{
+    for (size_t i = 0; i < s->x.n;) {
+        size_t post = s->post[i], best = i;
+        bool judge = s->label[i];
+        double most = -INFINITY;
+        for (; i < s->x.n && s->post[i] == post; i++) {
+            double z[SIDES];
+            softmax_logits(first, s->x.bucket + s->x.start[i], s->x.start[i + 1] - s->x.start[i], z);
+            s->label[i] = judge && z[SIDE_UP] > 0;
+            if (z[SIDE_UP] > most) {
+                most = z[SIDE_UP];
+                best = i;
+            }
+        }
+        s->label[best] = judge;
+    }
+}
+
+float guard_quantise(int8_t *table, int column, const struct softmax *x, int side)
+{
+    double most = 0;
+    for (size_t b = 0; b < FEATURE_BUCKETS; b++)
+        most = fmax(most, fabs(x->w[b * SIDES + (size_t)side] * x->shrink));
+    float scale = most > 0 ? (float)(most / 127) : 1;
+    for (size_t b = 0; b < FEATURE_BUCKETS; b++)
+        table[b * LINEAR_COLUMNS + (size_t)column] =
+            (int8_t)lrint(x->w[b * SIDES + (size_t)side] * x->shrink / (double)scale);
+    return scale;
+}
+
+static int descending(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a < b) - (a > b);
+}
+
+static double probability(const struct linear_model *m, const struct sentences *s, size_t i)
+{
+    struct features f = {.bucket = s->x.bucket + s->x.start[i],
+                         .n_distinct = s->x.start[i + 1] - s->x.start[i]};
+    return guard_probability(m, &f);
+}
+
+/* Shares of posts of either kind with a sentence over the threshold. */
+static void measure(const struct linear_model *m, const struct sentences *s, const struct labelled_posts *p,
+                    struct linear_fit *fit)
+{
+    double posts[2] = {0}, masked[2] = {0};
+    for (size_t i = 0; i < s->x.n;) {
+        bool over = false, judge = talks(&p->row[s->post[i]]);
+        size_t post = s->post[i];
+        for (; i < s->x.n && s->post[i] == post; i++)
+            over |= probability(m, s, i) > (double)m->guard_threshold;
+        posts[judge]++;
+        masked[judge] += over;
+    }
+    fit->guard_caught = posts[1] > 0 ? masked[1] / posts[1] : NAN;
+    fit->guard_false = posts[0] > 0 ? masked[0] / posts[0] : NAN;
+}
+
+static int choose_threshold(struct linear_model *m, struct linear_fit *fit, const struct labelled_posts *dev,
+                            struct err *e)
+{
+    struct sentences s;
+    int rc = collect(&s, dev, false, e);
+    if (rc)
+        return rc;
+    size_t n = 0;
+    double *p = calloc(s.x.n + 1, sizeof *p);
+    if (!p)
+        rc = err_set(e, ERR_MEMORY, "out of memory for %zu sentences", s.x.n);
+    for (size_t i = 0; i < s.x.n && !rc; i++)
+        if (!talks(&dev->row[s.post[i]]))
+            p[n++] = probability(m, &s, i);
+    if (!rc) {
+        qsort(p, n, sizeof *p, descending);
+        size_t allowed = (size_t)(FALSE_ALARMS * (double)n);
+        m->guard_threshold = (float)fmax(0.3, allowed < n ? p[allowed] : 0);
+        fit->guard_threshold = (double)m->guard_threshold;
+        measure(m, &s, dev, fit);
+    }
+    free(p);
+    sentences_deinit(&s);
+    return rc;
+}
+
+static int fit_twice(struct softmax *second, const struct labelled_posts *train,
+                     const struct softmax_options *o, struct err *e)
+{
+    struct sentences posts, s = {0};
+    struct softmax first = {0};
+    int rc = collect(&posts, train, true, e);
+    if (!rc)
+        rc = softmax_fit(&first, &posts.x, posts.label, o, e);
+    sentences_deinit(&posts);
+    if (!rc)
+        rc = collect(&s, train, false, e);
+    if (!rc) {
+        mark(&s, &first);
+        rc = softmax_fit(second, &s.x, s.label, o, e);
+    }
+    softmax_deinit(&first);
+    sentences_deinit(&s);
+    return rc;
+}
+
+int guard_train(struct linear_model *m, int8_t *table, struct linear_fit *fit,
+                const struct labelled_posts *train, const struct labelled_posts *dev,
+                const struct softmax_options *o, struct err *e)
+{
+    struct softmax x = {0};
+    m->guard_threshold = 1;
+    fit->guard_threshold = 1;
+    for (size_t i = 0; i < train->n; i++)
+        fit->guard_rows += talks(&train->row[i]);
+    if (fit->guard_rows == 0 || fit->guard_rows == train->n)
+        return 0;
+    int rc = fit_twice(&x, train, o, e);
+    if (rc)
+        return rc;
+    m->guard_scale = guard_quantise(table, LINEAR_GUARD, &x, SIDE_UP);
+    m->guard_bias = (float)x.bias[SIDE_UP];
+    softmax_deinit(&x);
+    return choose_threshold(m, fit, dev, e);
+}
