@@ -81,7 +81,7 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 
 TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
 test: all $(TEST_BIN)
-	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(wildcard tests/cli/*.sh)
+	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(filter-out %/tap.sh,$(wildcard tests/cli/*.sh))
 
 # Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.
 asan:

@@ -6,8 +6,9 @@ cd "$(dirname "$0")"
 tools/deps.sh gcc clang make pkg-config libc6-dev libsqlite3-dev libjansson-dev libutf8proc-dev nettle-dev \
     libcmocka-dev jq sqlite3 clang-format cppcheck pmccabe libclang-rt-14-dev libomp-14-dev git gawk || exit 1
 passed=0 failed=0 skipped=0
-add() { # takes the last line of a log as a count
-    read -r p f s < <(tail -n 1 "$1" | sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p')
+add() { # takes the last count in a log
+    local p='' f='' s=''
+    read -r p f s < <(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$1" | tail -n 1)
     if [ -z "${s:-}" ]; then echo "no count at the end of this run"; failed=$((failed + 1)); return; fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }

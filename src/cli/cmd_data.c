@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/log.h"
 #include "base/size.h"
 #include "cli/cli.h"
 #include "data/check.h"
@@ -195,7 +196,7 @@ static int data_split(struct arguments *o, struct err *e)
     if (rc)
         return rc;
     if (*p.ignored)
-        fprintf(stderr, "gyeol: %s: columns not carried over: %s\n", o->path[0], p.ignored);
+        log_write(LOG_WARN, "%s: columns not carried over: %s", o->path[0], p.ignored);
     rc = split_make(&s, &p, o->fraction, o->similarity, (uint64_t)o->seed, e);
     if (!rc && mkdir(o->out, 0777) && errno != EEXIST)
         rc = err_errno(e, "%s", o->out);

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "base/when.h"
@@ -188,7 +189,7 @@ static int evaluate(const struct arguments *o, struct err *e)
     if (!rc)
         rc = labelled_read(&p, o->path, e);
     if (!rc && *p.ignored)
-        fprintf(stderr, "gyeol: %s: ignored columns: %s\n", o->path, p.ignored);
+        log_write(LOG_WARN, "%s: ignored columns: %s", o->path, p.ignored);
     if (!rc)
         rc = judge_rows(&v, o, j, &p, e);
     if (!rc)

@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/log.h"
 #include "base/stop.h"
 #include "cli/cli.h"
 #include "train/linear_train.h"
@@ -108,7 +109,7 @@ static int print_fit(const struct arguments *o, const struct linear_fit *f, size
 static void notice_ignored(const char *path, const struct labelled_posts *p)
 {
     if (*p->ignored)
-        fprintf(stderr, "gyeol: %s: ignored columns: %s\n", path, p->ignored);
+        log_write(LOG_WARN, "%s: ignored columns: %s", path, p->ignored);
 }
 
 static int train(const struct arguments *o, struct err *e)

@@ -1,10 +1,12 @@
 /* gyeol <command> [options]: finds the command and runs it. */
+#include "base/log.h"
 #include "base/size.h"
 #include "base/stop.h"
 #include "cli/cli.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct command *const commands[] = {
@@ -20,7 +22,8 @@ static void print_help(FILE *f)
           f);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         fprintf(f, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\nThe database is --db PATH, else $GYEOL_DB, else gyeol.db. Exit status: 0 done, 1 failed, 2 "
+    fputs("\nThe database is --db PATH, else $GYEOL_DB, else gyeol.db. GYEOL_LOG is error, warning\n"
+          "(default), info or debug. Exit status: 0 done, 1 failed, 2 "
           "wrong usage.\n"
           "gyeol COMMAND --help tells more; gyeol --version prints the version.\n",
           f);
@@ -29,6 +32,13 @@ static void print_help(FILE *f)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    const char *level = getenv("GYEOL_LOG");
+    if (level && *level && log_parse_level(level) < 0) {
+        fprintf(stderr, "gyeol: GYEOL_LOG=%.20s: want error, warning, info or debug\n", level);
+        return EXIT_USAGE;
+    }
+    if (level && *level)
+        log_set_level((enum log_level)log_parse_level(level));
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         print_help(stdout);

@@ -58,6 +58,27 @@ static void take_digest(const unsigned char **p, char hex[DIGEST_HEX])
     *p += DIGEST_BYTES;
 }
 
+static bool in_range(float scale, float threshold)
+{
+    return scale >= 0 && threshold >= 0 && threshold <= 1;
+}
+
+static int take_numbers(struct linear_model *m, const char *name, const unsigned char **p, struct err *e)
+{
+    bool finite = take_floats(p, m->bias[0], AXES * SIDES);
+    finite &= take_floats(p, m->scale[0], AXES * SIDES);
+    finite &= take_floats(p, m->threshold, AXES);
+    finite &= take_floats(p, &m->guard_bias, 1);
+    finite &= take_floats(p, &m->guard_scale, 1);
+    finite &= take_floats(p, &m->guard_threshold, 1);
+    if (!finite)
+        return err_set(e, ERR_FORMAT, "%s: a bias, scale or threshold is not a finite number", name);
+    bool sound = in_range(m->guard_scale, m->guard_threshold);
+    for (int i = 0; i < AXES * SIDES; i++)
+        sound &= in_range(m->scale[i / SIDES][i % SIDES], m->threshold[i / SIDES]);
+    return sound ? 0 : err_set(e, ERR_FORMAT, "%s: a threshold is not in 0..1, or a scale is negative", name);
+}
+
 int linear_parse(struct linear_model *m, const char *name, const unsigned char *bytes, size_t n, bool verify,
                  struct err *e)
 {
@@ -75,20 +96,9 @@ int linear_parse(struct linear_model *m, const char *name, const unsigned char *
     m->seed = take(&p, 8);
     m->train_rows = (uint32_t)take(&p, 4);
     m->dev_rows = (uint32_t)take(&p, 4);
-    bool finite = take_floats(&p, m->bias[0], AXES * SIDES);
-    finite &= take_floats(&p, m->scale[0], AXES * SIDES);
-    finite &= take_floats(&p, m->threshold, AXES);
-    finite &= take_floats(&p, &m->guard_bias, 1);
-    finite &= take_floats(&p, &m->guard_scale, 1);
-    finite &= take_floats(&p, &m->guard_threshold, 1);
-    if (!finite)
-        return err_set(e, ERR_FORMAT, "%s: a bias, scale or threshold is not a finite number", name);
-    bool sound = m->guard_scale >= 0 && m->guard_threshold >= 0 && m->guard_threshold <= 1;
-    for (int a = 0; a < AXES; a++)
-        sound &= m->threshold[a] >= 0 && m->threshold[a] <= 1 && m->scale[a][SIDE_UP] >= 0 &&
-                 m->scale[a][SIDE_DOWN] >= 0;
-    if (!sound)
-        return err_set(e, ERR_FORMAT, "%s: a threshold is not in 0..1, or a scale is negative", name);
+    int rc = take_numbers(m, name, &p, e);
+    if (rc)
+        return rc;
     take_digest(&p, m->train_sha256);
     take_digest(&p, m->dev_sha256);
     m->weight = (const int8_t *)p;

@@ -10,24 +10,28 @@ struct word {
     bool line_start;
 };
 
-/* Bytes of the white space or control character at s, or 0: ASCII, no-break space, U+2000..200B, U+3000, BOM.
- */
-static size_t space_at(const char *text)
+/* Bytes of the white space or control character at s, or 0. */
+static size_t space_at(const char *s)
 {
-    const unsigned char *s = (const unsigned char *)text;
-    if (s[0] <= ' ' || s[0] == 0x7F)
-        return s[0] != 0;
-    if (s[0] == 0xC2 && (s[1] == 0xA0 || (s[1] >= 0x80 && s[1] < 0xA0)))
-        return 2;
-    bool wide = s[0] == 0xE2 && s[1] == 0x80 && s[2] >= 0x80 && s[2] <= 0x8B;
-    bool ideographic = s[0] == 0xE3 && s[1] == 0x80 && s[2] == 0x80;
-    return wide || ideographic || (s[0] == 0xEF && s[1] == 0xBB && s[2] == 0xBF) ? 3 : 0;
+    static const char *const wide[] = {"\u00A0", "\xC2\x85", "\u2002", "\u2003", "\u2009",
+                                       "\u200B", "\u2028",   "\u2029", "\u3000", "\uFEFF"};
+    if ((unsigned char)*s <= ' ' || *s == 0x7F)
+        return *s != 0;
+    if ((unsigned char)*s < 0x80)
+        return 0;
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        size_t n = strlen(wide[i]);
+        if (strncmp(s, wide[i], n) == 0)
+            return n;
+    }
+    return 0;
 }
 
-/* Inside a quote only spaces may stand between words; a control character ends the run as a line end does. */
+/* Inside a quote only spaces may stand between words; control characters and line separators end the run. */
 static bool is_plain_space(const char *s, size_t n)
 {
-    return n > 1 ? (unsigned char)s[0] != 0xC2 || (unsigned char)s[1] == 0xA0 : *s == ' ';
+    return n == 1 ? *s == ' '
+                  : strncmp(s, "\xC2\x85", n) && strncmp(s, "\u2028", n) && strncmp(s, "\u2029", n);
 }
 
 static size_t count_chars(const char *s, size_t n)

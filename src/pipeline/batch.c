@@ -1,5 +1,6 @@
 #include "pipeline/batch.h"
 
+#include "base/log.h"
 #include "base/stop.h"
 #include "base/when.h"
 #include "judge/reason.h"
@@ -100,8 +101,10 @@ static int store_group(struct batch *b, const struct store_pending *p, size_t n,
         return rc;
     }
     rc = store_commit(b->store, e);
-    if (!rc)
+    if (!rc) {
+        log_write(LOG_DEBUG, "batch: %zu posts committed, %lld failed so far", n, (long long)r.failed);
         *b->result = r;
+    }
     return rc;
 }
 

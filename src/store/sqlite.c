@@ -85,7 +85,10 @@ static int prepare_database(struct sqlite_store *s, enum store_open_mode mode, s
             return rc;
         }
     }
-    rc = sqlite_exec(s, "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL", e);
+    rc = sqlite_exec(s,
+                     "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL; PRAGMA "
+                     "temp_store = MEMORY",
+                     e);
     /* A database that cannot be written is still good to read; writing then says so. */
     if (!rc && sqlite3_db_readonly(s->db, "main") == 0)
         rc = sqlite_exec(s, "PRAGMA journal_mode = WAL", e);

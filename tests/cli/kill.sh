@@ -9,13 +9,16 @@ echo "# SEED=$seed"
 RANDOM=$seed
 
 # Posts of many people out of order, made of the demo's sentences so that scores move.
-mkdir "$dir/in"
-awk -v n="$posts" -v seed="$seed" 'BEGIN { srand(seed) }
+make_posts() { # N
+    awk -v n="$1" -v seed="$seed" 'BEGIN { srand(seed) }
     NR > 1 { split($0, f, ","); sub(/^[^,]*,[^,]*,[^,]*,[^,]*,/, ""); sub(/,,$/, ""); gsub(/^"|"$/, ""); text[++k] = $0 }
     END { print "id\tperson\twritten_at\tcontent"
           for (i = 1; i <= n; i++)
               printf "%d\tu%d\t2026-%02d-%02dT%02d:%02d\t%s %d\n", i, rand() * 500, 1 + rand() * 12, 1 + rand() * 28, rand() * 24, rand() * 60, text[1 + int(rand() * k)], i }' \
-    "$top/data/demo/posts.csv" >"$dir/in/posts.tsv"
+        "$top/data/demo/posts.csv"
+}
+mkdir "$dir/in" "$dir/big" "$dir/few"
+make_posts "$posts" >"$dir/in/posts.tsv"
 "$gyeol" import --db "$dir/whole.db" "$dir/in" >/dev/null
 cp "$dir/whole.db" "$dir/killed.db"
 "$gyeol" batch --db "$dir/whole.db" --workers 1 >/dev/null
@@ -46,9 +49,10 @@ is "every post is judged once" "$(sqlite3 "$dir/killed.db" 'select count(*), cou
 # A full disk, on a small file system of our own.
 if [ "$(id -u)" -eq 0 ] && mkdir "$dir/small" && mount -t tmpfs -o size=6m tmpfs "$dir/small" 2>/dev/null; then
     trap 'umount "$dir/small"; rm -rf "$dir"' EXIT
-    refused "import on a full disk" 1 'disk is full|No space left' "$gyeol" import --db "$dir/small/t.db" "$dir/in"
+    make_posts 60000 >"$dir/big/posts.tsv"
+    refused "import on a full disk" 1 'disk is full|No space left' "$gyeol" import --db "$dir/small/t.db" "$dir/big"
     is "... leaves nothing behind" "$(ls "$dir/small")" ""
-    mkdir "$dir/few"; head -2001 "$dir/in/posts.tsv" >"$dir/few/posts.tsv"
+    head -2001 "$dir/big/posts.tsv" >"$dir/few/posts.tsv"
     "$gyeol" import --db "$dir/small/t.db" "$dir/few" >/dev/null
     before=$(sqlite3 "$dir/small/t.db" 'select count(*) from post')
     head -c 20m /dev/zero >"$dir/small/fill" 2>/dev/null

@@ -90,7 +90,8 @@ static void stretch(unsigned char *file, const uint8_t *data, size_t size, int f
     memcpy(file + 16, data, head);
     for (size_t at = 0; rest && at < WEIGHTS; at += rest)
         memcpy(file + HEADER + at, data + head, rest < WEIGHTS - at ? rest : WEIGHTS - at);
-    for (size_t k = 0; flags & FINITE && k < 23; k++) /* sign and top exponent bit off: in range, or nearly so */
+    for (size_t k = 0; flags & FINITE && k < 23;
+         k++) /* sign and top exponent bit off: in range, or nearly so */
         file[NUMBERS + 4 * k + 3] &= 0x3F;
     if (flags & SEALED)
         seal(file);
