@@ -39,15 +39,15 @@ help:
 # V=1 shows whole command lines.
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)')
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC $<)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 # Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL.
 define incbin
-printf '.global %s_begin\n.global %s_end\n.balign 64\n%s_begin:\n.incbin "%s"\n%s_end:\n.byte 0\n' \
-  $(1) $(1) $(1) $(2) $(1)
+printf '.hidden %s_begin\n.hidden %s_end\n.global %s_begin\n.global %s_end\n.balign 64\n%s_begin:\n.incbin "%s"\n%s_end:\n.byte 0\n' \
+  $(1) $(1) $(1) $(1) $(1) $(2) $(1)
 endef
 # Without a trained model (only while one is being made) an empty file stands in and the judge says so.
 EMBEDDED_MODEL := $(or $(wildcard $(MODEL)),$(BUILD)/obj/empty)
@@ -56,7 +56,7 @@ $(BUILD)/obj/embed.S: src/store/sqlite.sql $(wildcard $(MODEL)) Makefile
 	@: > $(BUILD)/obj/empty
 	@{ printf '.section .rodata\n'; $(call incbin,sqlite_sql,src/store/sqlite.sql); \
 	   $(call incbin,linear_model,$(EMBEDDED_MODEL)); \
-	   printf '.global linear_model_sha256\nlinear_model_sha256:\n.asciz "%s"\n' \
+	   printf '.hidden linear_model_sha256\n.global linear_model_sha256\nlinear_model_sha256:\n.asciz "%s"\n' \
 	     "$$(sha256sum $(EMBEDDED_MODEL) | cut -c1-64)"; \
 	   printf '.section .note.GNU-stack,"",%%progbits\n'; } > $@
 $(EMBED): $(BUILD)/obj/embed.S
@@ -89,7 +89,7 @@ asan:
 
 FUZZ_SECONDS ?= 600
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ))
-build/fuzz/%: tests/fuzz/%.c $(SRC) $(EMBED)
+build/fuzz/%: tests/fuzz/%.c $(SRC) $(wildcard src/*/*.h include/*.h) $(EMBED)
 	@mkdir -p $(@D)
 	$(call say,FUZZ $@)
 	$(Q)clang $(CFLAGS_ALL) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
@@ -110,24 +110,22 @@ format:
 linear-model: $(BUILD)/gyeol
 	$(BUILD)/gyeol train linear --data data/posts/train.tsv --dev data/posts/dev.tsv --out $(MODEL)
 
+AT := "$(DESTDIR)$(PREFIX)"
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
-	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 755 $(BUILD)/gyeol $(DESTDIR)$(PREFIX)/bin/gyeol
-	install -m 644 $(BUILD)/libgyeol.a $(DESTDIR)$(PREFIX)/lib/libgyeol.a
-	install -m 755 $(BUILD)/libgyeol.so $(DESTDIR)$(PREFIX)/lib/libgyeol.so.$(VERSION)
-	ln -sf libgyeol.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libgyeol.so.0
-	ln -sf libgyeol.so.0 $(DESTDIR)$(PREFIX)/lib/libgyeol.so
-	install -m 644 include/gyeol.h $(DESTDIR)$(PREFIX)/include/gyeol.h
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' tools/gyeol.pc.in \
-	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/gyeol.pc
-	install -m 644 docs/gyeol.1 $(DESTDIR)$(PREFIX)/share/man/man1/gyeol.1
-	install -m 644 tools/gyeol.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gyeol
+	install -d $(AT)/bin $(AT)/lib/pkgconfig $(AT)/include $(AT)/share/man/man1 $(AT)/share/bash-completion/completions
+	install -m 755 $(BUILD)/gyeol $(AT)/bin/gyeol
+	install -m 644 $(BUILD)/libgyeol.a $(AT)/lib/libgyeol.a
+	install -m 755 $(BUILD)/libgyeol.so $(AT)/lib/libgyeol.so.$(VERSION)
+	ln -sf libgyeol.so.$(VERSION) $(AT)/lib/libgyeol.so.0
+	ln -sf libgyeol.so.0 $(AT)/lib/libgyeol.so
+	install -m 644 include/gyeol.h $(AT)/include/gyeol.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' tools/gyeol.pc.in > $(AT)/lib/pkgconfig/gyeol.pc
+	install -m 644 docs/gyeol.1 $(AT)/share/man/man1/gyeol.1
+	install -m 644 tools/gyeol.bash $(AT)/share/bash-completion/completions/gyeol
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/gyeol $(DESTDIR)$(PREFIX)/lib/libgyeol.* $(DESTDIR)$(PREFIX)/include/gyeol.h \
-	  $(DESTDIR)$(PREFIX)/lib/pkgconfig/gyeol.pc $(DESTDIR)$(PREFIX)/share/man/man1/gyeol.1 \
-	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gyeol
+	rm -f $(AT)/bin/gyeol $(AT)/lib/libgyeol.* $(AT)/include/gyeol.h $(AT)/lib/pkgconfig/gyeol.pc \
+	  $(AT)/share/man/man1/gyeol.1 $(AT)/share/bash-completion/completions/gyeol
 
 clean:
 	rm -rf build

@@ -28,6 +28,14 @@ static struct err error;
 static char path[256];
 static struct arena scratch; /* of person(); freed by teardown */
 
+static unsigned random_seed(void)
+{
+    const char *given = getenv("SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    print_message("# SEED=%u\n", seed);
+    return seed;
+}
+
 static struct store *open_store(enum store_open_mode mode)
 {
     struct store *s;
@@ -407,38 +415,74 @@ static bool file_holds(const char *suffix, const char *needle)
     return found;
 }
 
-static void test_erase_leaves_no_byte(void **state)
+/* Posts of many lengths, some on overflow pages, written and edited over and over so that pages split and
+ * merge. */
+static void churn(struct store *s, unsigned *seed, int rounds)
 {
-    struct store *s = *state;
-    char id[32], content[2000];
-    unsigned seed = 7;
-    for (int round = 0; round < 30; round++) {
+    static char content[20000];
+    for (int round = 0; round < rounds; round++) {
         OK(store_begin(s, &error));
-        for (int i = 0; i < 40; i++) {
-            int who = (int)(rand_r(&seed) % 20);
-            char owner[32];
+        for (int i = 0; i < 120; i++) {
+            int who = (int)(rand_r(seed) % 20);
+            char owner[32], id[32];
             snprintf(owner, sizeof owner, "person-%02d-name", who);
-            snprintf(id, sizeof id, "post-%02d-%d", who, (int)(rand_r(&seed) % 30));
-            size_t n = (size_t)snprintf(content, sizeof content, "+ secret-%02d round %d ", who, round);
-            for (size_t pad = rand_r(&seed) % 900; pad > 12; pad -= 12)
-                n += (size_t)snprintf(content + n, sizeof content - n, "secret-%02d, ", who);
+            snprintf(id, sizeof id, "post-%02d-%d", who, (int)(rand_r(seed) % 40));
+            size_t most = rand_r(seed) % 8 ? 600 : 18000, n = 2;
+            strcpy(content, "+ ");
+            for (size_t pad = rand_r(seed) % most; pad > 20; pad -= 20)
+                n +=
+                    (size_t)snprintf(content + n, sizeof content - n, "secret-%02d round-%03d, ", who, round);
             put_post(s, owner, id, content, 1000 + i);
         }
         OK(store_commit(s, &error));
         judge_all(s, "m1", false, NULL);
     }
+}
+
+static void test_erase_leaves_no_byte(void **state)
+{
+    struct store *s = *state;
+    unsigned seed = random_seed();
+    churn(s, &seed, 30);
     assert_true(file_holds("", "secret-07") || file_holds("-wal", "secret-07"));
-    OK(store_erase(s, "person-07-name", &error));
-    const char *const needles[] = {"secret-07", "person-07-name", "post-07-"};
-    const char *const suffixes[] = {"", "-wal", "-journal"};
-    for (int i = 0; i < 3; i++)
-        for (int k = 0; k < 3; k++)
-            if (file_holds(suffixes[k], needles[i]))
-                fail_msg("\"%s\" is still in the database's file '%s'", needles[i], suffixes[k]);
-    assert_true(file_holds("", "secret-08"));
+    for (int who = 7; who < 10; who++) {
+        char needle[3][32];
+        const char *const suffixes[] = {"", "-wal", "-journal"};
+        snprintf(needle[0], sizeof needle[0], "secret-%02d", who);
+        snprintf(needle[1], sizeof needle[1], "person-%02d-name", who);
+        snprintf(needle[2], sizeof needle[2], "post-%02d-", who);
+        OK(store_erase(s, needle[1], &error));
+        for (int i = 0; i < 3; i++)
+            for (int k = 0; k < 3; k++)
+                if (file_holds(suffixes[k], needle[i]))
+                    fail_msg("\"%s\" is still in the database's file '%s'", needle[i], suffixes[k]);
+        struct store_person p;
+        assert_int_equal(store_person(s, needle[1], &scratch, &p, &error), ERR_MISSING);
+    }
+    assert_true(file_holds("", "secret-11"));
+}
+
+/* A batch holds a post's key while its person is erased and somebody else's post takes the next key. */
+static void test_an_erased_post_key_is_not_given_to_another(void **state)
+{
+    struct store *s = *state;
     struct arena a = {0};
-    struct store_person p;
-    assert_int_equal(store_person(s, "person-07-name", &a, &p, &error), ERR_MISSING);
+    struct store_pending *p;
+    size_t n;
+    bool stored;
+    OK(store_begin(s, &error));
+    put_post(s, "alice", "p1", "+ alice's words", 1000);
+    int64_t key = model_key(s, "m1");
+    OK(store_commit(s, &error));
+    OK(store_pending(s, key, false, NULL, NULL, 10, &a, &p, &n, &error));
+    OK(store_erase(s, "alice", &error));
+    OK(store_begin(s, &error));
+    put_post(s, "bob", "p2", "- bob's words", 1000);
+    struct store_judgement j = verdict((int[]){1, 0, 0, 0});
+    OK(store_put_judgement(s, p, key, false, &j, &stored, &error));
+    OK(store_commit(s, &error));
+    assert_false(stored);
+    assert_int_equal(ei(s, "bob"), 50);
     arena_deinit(&a);
 }
 
@@ -575,9 +619,7 @@ static void random_operation(struct store *s, struct naive *w, unsigned *seed)
 static void test_scores_always_equal_a_naive_fold(void **state)
 {
     struct store *s = *state;
-    const char *given = getenv("SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
-    print_message("# SEED=%u\n", seed);
+    unsigned seed = random_seed();
     struct naive w = {0};
     for (int i = 0; i < POSTS; i++)
         w.post[i].decision = 9; /* differs from every decision: the first put is a new version */
@@ -641,6 +683,9 @@ static void test_foreign_and_newer_databases_are_refused(void **state)
     assert_int_equal(access(other, F_OK), -1); /* refusing creates nothing */
     assert_int_equal(store_open(&s, "postgres://secret@host/db", STORE_EXISTING, &error), ERR_USAGE);
     assert_null(strstr(error.msg, "secret"));
+    assert_int_equal(store_open(&s, "", STORE_CREATE, &error), ERR_USAGE);
+    assert_int_equal(store_open(&s, ":memory:", STORE_CREATE, &error), ERR_USAGE);
+    assert_int_equal(store_open(&s, "sqlite:", STORE_CREATE, &error), ERR_USAGE);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -660,6 +705,7 @@ int main(void)
         T(test_rollback_leaves_nothing),
         T(test_refuses_what_breaks_the_contract),
         T(test_erase_leaves_no_byte),
+        T(test_an_erased_post_key_is_not_given_to_another),
         T(test_two_processes_write_one_database),
         T(test_scores_always_equal_a_naive_fold),
         T(test_fold_arithmetic),

@@ -10,6 +10,7 @@ need clang-format clang-format
 need cppcheck cppcheck
 need pmccabe pmccabe
 
+git rev-parse --git-dir >/dev/null 2>&1 || { echo "lint: needs the git checkout: it looks at the files git knows"; exit 1; }
 files=$(git ls-files 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]' 'bench/*.c')
 # shellcheck disable=SC2086
 clang-format --dry-run -Werror $files >/dev/null 2>&1 || complain "format: run make format"

@@ -16,6 +16,7 @@ enum err_code {
     ERR_MISSING = -6, /* the thing named does not exist */
     ERR_USAGE = -7,   /* wrong options or arguments */
     ERR_STOPPED = -8, /* interrupted by a signal */
+    ERR_BUSY = -9,    /* somebody else is at it; try again */
 };
 
 struct err {

@@ -103,6 +103,17 @@ static bool parse_zone(const char **s, int *minutes)
     return m >= 0 && m <= 59;
 }
 
+static int refuse(const char *text, struct err *e)
+{
+    bool ascii = true;
+    for (const char *s = text; *s; s++)
+        ascii &= (unsigned char)*s < 0x80;
+    return err_set(
+        e, ERR_FORMAT,
+        "time \"%.30s\": want ISO 8601 such as 2026-05-03T14:00:00+09:00, from 1970 to 9999, a real date",
+        ascii ? text : "...");
+}
+
 int when_parse(int64_t *ms, const char *text, struct err *e)
 {
     const char *s = text;
@@ -113,9 +124,11 @@ int when_parse(int64_t *ms, const char *text, struct err *e)
         ok = (take(&s, 'T') || take(&s, 't') || take(&s, ' ')) && parse_clock(&s, &clock) &&
              parse_zone(&s, &zone);
     if (!ok || *s)
-        return err_set(e, ERR_FORMAT, "time \"%.40s\": want ISO 8601 such as 2026-05-03T14:00:00+09:00",
-                       text);
-    *ms = day * DAY_SECONDS * 1000LL + clock - zone * 60000LL;
+        return refuse(text, e);
+    int64_t v = day * DAY_SECONDS * 1000LL + clock - zone * 60000LL;
+    if (v < WHEN_FIRST || v > WHEN_LAST)
+        return refuse(text, e);
+    *ms = v;
     return 0;
 }
 

@@ -90,11 +90,15 @@ bool cli_judge_option(struct judge_options *o, int option, const char *value)
 int cli_print_json(json_t *v)
 {
     size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
-    bool bad = !v || json_dumpf(v, stdout, flags | JSON_REAL_PRECISION(15)) || putchar('\n') == EOF;
+    if (!v) {
+        fputs("gyeol: out of memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    json_dumpf(v, stdout,
+               flags | JSON_REAL_PRECISION(15)); /* cli_finish tells when it could not be written */
+    putchar('\n');
     json_decref(v);
-    if (bad)
-        fputs("gyeol: out of memory, or standard output cannot be written\n", stderr);
-    return bad ? EXIT_FAILED : EXIT_OK;
+    return EXIT_OK;
 }
 
 json_t *cli_json_real(double v, int digits)

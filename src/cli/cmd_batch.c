@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "cli/cli.h"
@@ -97,9 +98,10 @@ static json_t *result_json(const struct batch_result *r, const struct judge *j)
         json_object_set_new(
             axes, axis_info[a].key,
             json_pack("{s:I, s:I}", "up", (json_int_t)r->up[a], "down", (json_int_t)r->down[a]));
-    return json_pack("{s:I, s:I, s:I, s:b, s:o, s:o}", "judged", (json_int_t)r->judged, "too_short",
-                     (json_int_t)r->kept_short, "failed", (json_int_t)r->failed, "interrupted",
-                     stop_requested(), "judge", cli_json_identity(j), "axes", axes);
+    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "judged", (json_int_t)r->judged, "recounted",
+                     (json_int_t)r->recounted, "too_short", (json_int_t)r->kept_short, "failed",
+                     (json_int_t)r->failed, "interrupted", stop_requested(), "judge", cli_json_identity(j),
+                     "axes", axes);
 }
 
 static void print_result(const struct batch_result *r)
@@ -108,6 +110,9 @@ static void print_result(const struct batch_result *r)
     if (r->kept_short)
         printf(", %lld of them too short to judge", (long long)r->kept_short);
     puts("");
+    if (r->recounted)
+        printf("%lld judged by this model before count again, with the policy and weight of then\n",
+               (long long)r->recounted);
     for (int a = 0; a < AXES && r->judged; a++)
         printf("  %s/%s  %lld towards %s, %lld towards %s\n", axis_info[a].pole_down, axis_info[a].pole_up,
                (long long)r->up[a], axis_info[a].pole_up, (long long)r->down[a], axis_info[a].pole_down);
@@ -137,31 +142,44 @@ static int report(const struct arguments *o, const struct judge *j, const struct
     return EXIT_OK;
 }
 
-static int judge_waiting(const struct arguments *o, struct store *s, const struct judge *j, struct err *e)
+static int judge_once(const struct arguments *o, struct store *s, const struct judge *j, struct err *e)
 {
     struct batch_result r;
+    int rc = once(o, s, j, &r, e);
+    if (!rc)
+        rc = report(o, j, &r);
+    if (!rc && stop_requested())
+        rc = err_set(e, ERR_STOPPED,
+                     "interrupted; what was judged is kept, run gyeol batch again for the rest");
+    if (!rc && r.failed)
+        rc = err_set(e, ERR_FORMAT, "%lld posts could not be judged and still wait; the first: %s",
+                     (long long)r.failed, r.first_failure);
+    return rc;
+}
+
+/* Until interrupted, which is how it is meant to end. A long import holds the lock; it will be free again. */
+static int follow(const struct arguments *o, struct store *s, const struct judge *j, struct err *e)
+{
     int64_t failed = 0;
-    int rc;
-    for (bool first = true;; first = false) {
+    int rc = 0;
+    while (!rc && !stop_requested()) {
+        struct batch_result r = {0};
         rc = once(o, s, j, &r, e);
-        if (rc)
-            return rc;
-        failed = r.failed;
-        if (first || r.judged)
+        if (rc == ERR_BUSY) {
+            log_write(LOG_WARN, "%s", e->msg);
+            rc = 0;
+            continue;
+        }
+        if (!rc && (r.judged || r.recounted))
             rc = report(o, j, &r);
-        if (!o->follow || stop_requested() || rc)
-            break;
+        if (!rc && r.failed != failed) /* not at every round again */
+            log_write(LOG_WARN, "%lld posts cannot be judged and wait; the first: %s", (long long)r.failed,
+                      r.first_failure);
+        failed = r.failed;
         fflush(stdout);
-        stop_sleep(FOLLOW_MS);
-        if (stop_requested())
-            break;
+        if (!rc)
+            stop_sleep(FOLLOW_MS);
     }
-    if (stop_requested() && !o->follow)
-        return err_set(e, ERR_STOPPED,
-                       "interrupted; what was judged is kept, run gyeol batch again for the rest");
-    if (failed)
-        return err_set(e, ERR_FORMAT, "%lld posts could not be judged and still wait; the first: %s",
-                       (long long)failed, r.first_failure);
     return rc;
 }
 
@@ -185,7 +203,7 @@ static int run(int argc, char **argv)
     if (!rc)
         rc = store_open(&s, cli_database(o.db), STORE_EXISTING, &e);
     if (!rc)
-        rc = judge_waiting(&o, s, j, &e);
+        rc = o.follow ? follow(&o, s, j, &e) : judge_once(&o, s, j, &e);
     store_close(s);
     judge_close(j);
     return rc < 0 ? cli_fail(&e) : rc;
@@ -203,6 +221,7 @@ const struct command cmd_batch = {
     "  --workers N          threads that judge (default: one per processor); the result is the same\n"
     "  --follow             go on: look for new posts every half second until interrupted\n"
     "  --rejudge            judge also posts that another model judged; this model's verdicts then count\n"
+    "                       (those it gave before count as they were: policy and weight of then)\n"
     "  --policy POLICY      fixed: move by the weight (default); weighted: by\n"
     "                       round(weight x (p_up - p_down)), keep never moves\n"
     "  --weight N           points of a change, 1 to 100 (default 5)\n"

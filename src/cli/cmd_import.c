@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { OPT_DB = OPT_FIRST, OPT_KEEP_GOING, OPT_JSON, REPORTS_MAX = 20 };
 
@@ -107,27 +108,55 @@ static int print_result(const struct import_result *r, bool json)
     return EXIT_OK;
 }
 
-static int import(const char *url, const struct files *f, bool keep_going, bool json, struct err *e)
+struct arguments {
+    const char *db;
+    bool keep_going, json;
+    struct files files;
+};
+
+static int import_into(const struct arguments *o, const char *url, struct import_result *r, struct err *e)
 {
     struct store *s;
-    struct import_result r;
     size_t lines = 0;
     int rc = store_open(&s, url, STORE_CREATE, e);
     if (rc)
         return rc;
-    rc = import_files(s, (const char *const *)f->path, f->n, keep_going, report, &lines, &r, e);
+    rc = import_files(s, (const char *const *)o->files.path, o->files.n, o->keep_going, report, &lines, r, e);
     store_close(s);
     if (lines > REPORTS_MAX)
         fprintf(stderr, "gyeol: ... and %zu more such rows\n", lines - REPORTS_MAX);
-    return rc ? rc : print_result(&r, json);
+    return rc;
+}
+
+/* A new database is filled under another name and appears only when it is whole: a first import that is
+ * refused leaves nothing behind. If somebody else made it meanwhile, theirs is the one to import into. */
+static int import_new(const struct arguments *o, const char *path, struct import_result *r, struct err *e)
+{
+    char name[4096];
+    int n = snprintf(name, sizeof name, "%s.new-%ld", path, (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof name)
+        return err_set(e, ERR_LIMIT, "database path of %zu bytes: too long", strlen(path));
+    int rc = import_into(o, name, r, e);
+    bool taken = !rc && link(name, path) && errno == EEXIST;
+    if (!rc && !taken && access(path, F_OK))
+        rc = err_errno(e, "%s", path);
+    unlink(name);
+    return taken ? import_into(o, path, r, e) : rc;
+}
+
+static int import(const struct arguments *o, struct err *e)
+{
+    struct import_result r;
+    const char *url = cli_database(o->db), *path = strncmp(url, "sqlite:", 7) ? url : url + 7;
+    bool is_new = *path && !strstr(url, "://") && access(path, F_OK) != 0;
+    int rc = is_new ? import_new(o, path, &r, e) : import_into(o, url, &r, e);
+    return rc ? rc : print_result(&r, o->json);
 }
 
 static int run(int argc, char **argv)
 {
     struct err e;
-    struct files f = {0};
-    const char *db = NULL;
-    bool keep_going = false, json = false;
+    struct arguments o = {0};
     int c, rc = 0;
     while ((c = cli_option(&cmd_import, argc, argv, options)) != -1)
         switch (c) {
@@ -136,25 +165,25 @@ static int run(int argc, char **argv)
         case '?':
             return EXIT_USAGE;
         case OPT_DB:
-            db = optarg;
+            o.db = optarg;
             break;
         case OPT_KEEP_GOING:
-            keep_going = true;
+            o.keep_going = true;
             break;
         case OPT_JSON:
-            json = true;
+            o.json = true;
             break;
         }
     if (optind == argc)
         return cli_usage(&cmd_import, "want a directory or files");
     stop_install();
     for (int i = optind; i < argc && !rc; i++)
-        rc = add_path(&f, argv[i], &e);
+        rc = add_path(&o.files, argv[i], &e);
     if (!rc)
-        rc = import(cli_database(db), &f, keep_going, json, &e);
-    for (size_t i = 0; i < f.n; i++)
-        free(f.path[i]);
-    free(f.path);
+        rc = import(&o, &e);
+    for (size_t i = 0; i < o.files.n; i++)
+        free(o.files.path[i]);
+    free(o.files.path);
     return rc < 0 ? cli_fail(&e) : rc;
 }
 

@@ -231,5 +231,6 @@ const struct command cmd_user = {
     "  erase ID             remove all of it; no byte stays in the database's files (missions and\n"
     "                       model names, which are not the person's, stay)\n\n"
     "  --db PATH            the database (default $GYEOL_DB, else gyeol.db)\n"
-    "  --json               JSON instead of text\n",
+    "  --json               JSON instead of text\n\n"
+    "An ID that begins with - needs -- before it.\n",
     run};

@@ -67,11 +67,13 @@ static int add_judgement(void *context, const struct store_judged *v, struct err
 int export_person(struct store *s, const char *id, json_t **out, struct err *e)
 {
     struct arena a = {0};
-    struct store_person p;
+    struct store_person p = {0};
     json_t *surveys = json_array(), *freezes = json_array(), *posts = json_array(),
            *judgements = json_array(), *history = json_array();
     char type[AXES + 1] = "";
-    int rc = store_person(s, id, &a, &p, e);
+    int rc = store_begin_read(s, e);
+    if (!rc)
+        rc = store_person(s, id, &a, &p, e);
     if (!rc)
         rc = store_surveys(s, id, add_survey, surveys, e);
     if (!rc)
@@ -82,6 +84,7 @@ int export_person(struct store *s, const char *id, json_t **out, struct err *e)
         rc = store_judgements(s, id, add_judgement, judgements, e);
     if (!rc)
         rc = store_history(s, id, 0, 0, add_step, history, e);
+    store_end_read(s);
     if (!rc) {
         axis_type(type, p.scores);
         *out = json_pack("{s:s, s:o, s:o, s:s, s:b, s:b, s:O, s:O, s:O, s:O, s:O}", "id", p.id, "created_at",

@@ -13,12 +13,14 @@ struct word {
 /* Bytes of the white space or control character at s, or 0. */
 static size_t space_at(const char *s)
 {
-    static const char *const wide[] = {"\u00A0", "\xC2\x85", "\u2002", "\u2003", "\u2009",
-                                       "\u200B", "\u2028",   "\u2029", "\u3000", "\uFEFF"};
+    static const char *const wide[] = {"\u00A0", "\u2002", "\u2003", "\u2009", "\u200B",
+                                       "\u2028", "\u2029", "\u3000", "\uFEFF"};
     if ((unsigned char)*s <= ' ' || *s == 0x7F)
         return *s != 0;
     if ((unsigned char)*s < 0x80)
         return 0;
+    if ((unsigned char)s[0] == 0xC2 && (unsigned char)s[1] < 0xA0) /* C1 */
+        return 2;
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
         size_t n = strlen(wide[i]);
         if (strncmp(s, wide[i], n) == 0)
@@ -30,8 +32,8 @@ static size_t space_at(const char *s)
 /* Inside a quote only spaces may stand between words; control characters and line separators end the run. */
 static bool is_plain_space(const char *s, size_t n)
 {
-    return n == 1 ? *s == ' '
-                  : strncmp(s, "\xC2\x85", n) && strncmp(s, "\u2028", n) && strncmp(s, "\u2029", n);
+    bool c1 = n == 2 && (unsigned char)s[1] < 0xA0;
+    return n == 1 ? *s == ' ' : !c1 && strncmp(s, "\u2028", n) && strncmp(s, "\u2029", n);
 }
 
 static size_t count_chars(const char *s, size_t n)

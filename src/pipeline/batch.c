@@ -94,7 +94,7 @@ static int store_group(struct batch *b, const struct store_pending *p, size_t n,
         if (!rc && stored && !p[i].judged)
             tally(&r, x);
         else if (!rc && stored)
-            r.judged++;
+            r.recounted++;
     }
     if (rc) {
         store_rollback(b->store);
@@ -113,14 +113,7 @@ static int model_key(struct store *s, const struct judge *j, int64_t *key, struc
     const struct judge_identity *id = &j->identity;
     struct store_model m = {id->mode, id->model, id->model_sha256,
                             *id->adapter_sha256 ? id->adapter_sha256 : NULL};
-    int rc = store_begin(s, e);
-    if (rc)
-        return rc;
-    rc = store_put_model(s, &m, key, e);
-    if (!rc)
-        return store_commit(s, e);
-    store_rollback(s);
-    return rc;
+    return store_put_model(s, &m, key, e);
 }
 
 static int run_groups(struct batch *b, batch_progress_fn *progress, void *context, struct err *e)

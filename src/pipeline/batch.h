@@ -21,6 +21,7 @@ struct batch_options {
 
 struct batch_result {
     int64_t judged, kept_short, failed;
+    int64_t recounted; /* judged by this model before; that judgement counts again, as it was */
     int64_t up[AXES], down[AXES];
     char first_failure[600];
 };

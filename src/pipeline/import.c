@@ -13,10 +13,11 @@
 
 const char *const import_kind_name[IMPORT_KINDS] = {"people", "missions", "surveys", "posts"};
 
-/* Ids seen in a file, so that the second row of one id is refused instead of quietly replacing the first. */
+/* Ids seen in the files of one kind, so that the second row of one id is refused instead of quietly replacing
+ * the first. */
 struct seen {
     struct {
-        const char *id;
+        const char *id, *path;
         size_t line;
     } * slot;
     size_t n, capacity; /* a power of two, at most half full */
@@ -73,8 +74,10 @@ static int first_time(struct import *im, const char *id, struct err *e)
     size_t k = hash_text(id) & (t->capacity - 1);
     for (; t->slot[k].id; k = (k + 1) & (t->capacity - 1))
         if (strcmp(t->slot[k].id, id) == 0)
-            return err_set(e, ERR_FORMAT, "id \"%.80s\" is on line %zu already", id, t->slot[k].line);
+            return err_set(e, ERR_FORMAT, "id \"%.80s\" is in %s:%zu already", id, t->slot[k].path,
+                           t->slot[k].line);
     t->slot[k].id = arena_copy(&t->arena, id, strlen(id));
+    t->slot[k].path = im->path;
     t->slot[k].line = rows_line(im->rows);
     t->n++;
     return t->slot[k].id ? 0 : err_set(e, ERR_MEMORY, "out of memory for %zu ids", t->n);
@@ -144,13 +147,13 @@ static int put_survey(struct import *im, enum store_put *what, struct err *e)
     if (!rc)
         rc = optional_time(im, &v.taken_at, 1, "taken_at", e);
     if (v.taken_at == STORE_NO_TIME)
-        v.taken_at = 0;
+        v.taken_at = STORE_BEGINNING;
     for (int a = 0; a < AXES && !rc; a++)
         rc = score(im, &v.scores[a], 2 + (size_t)a, a, e);
     char key[STORE_ID_MAX + 32];
     snprintf(key, sizeof key, "%s@%lld", rc ? "" : person, rc ? 0LL : (long long)v.taken_at);
     if (!rc && (rc = first_time(im, key, e)) == ERR_FORMAT)
-        err_set(e, rc, "a second survey of \"%.80s\" at the same time in this file", person);
+        err_set(e, rc, "a second survey of \"%.80s\" at the same time", person);
     return rc ? rc : store_put_survey(im->store, person, &v, what, e);
 }
 
@@ -304,6 +307,19 @@ static int import_file(struct import *im, const char *path, enum import_kind kin
     rows_close(im->rows);
     im->rows = NULL;
     file_map_close(&file);
+    return rc;
+}
+
+static int import_kind(struct import *im, enum import_kind kind, const char *const *path, size_t n,
+                       struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        enum import_kind k;
+        rc = import_kind_of(&k, path[i], e);
+        if (!rc && k == kind)
+            rc = import_file(im, path[i], k, e);
+    }
     free(im->seen.slot);
     arena_deinit(&im->seen.arena);
     im->seen = (struct seen){0};
@@ -312,19 +328,15 @@ static int import_file(struct import *im, const char *path, enum import_kind kin
 
 static int import_all(struct import *im, const char *const *path, size_t n, struct err *e)
 {
-    for (int kind = 0; kind < IMPORT_KINDS; kind++)
-        for (size_t i = 0; i < n; i++) {
-            enum import_kind k;
-            int rc = import_kind_of(&k, path[i], e);
-            if (!rc && k == (enum import_kind)kind)
-                rc = import_file(im, path[i], k, e);
-            if (rc)
-                return rc;
-        }
+    for (int kind = 0; kind < IMPORT_KINDS; kind++) {
+        int rc = import_kind(im, (enum import_kind)kind, path, n, e);
+        if (rc)
+            return rc;
+    }
     if (im->result->bad && !im->keep_going)
         return err_set(e, ERR_FORMAT,
-                       "%zu rows are not good, so nothing was imported; --keep-going imports the others",
-                       im->result->bad);
+                       "%zu bad row%s, so nothing was imported; --keep-going imports the others",
+                       im->result->bad, im->result->bad == 1 ? "" : "s");
     return 0;
 }
 

@@ -95,25 +95,12 @@ static int prepare_database(struct sqlite_store *s, enum store_open_mode mode, s
     return rc;
 }
 
-/* A database that we made and that is still empty: a first import that was refused leaves nothing behind. */
-static bool is_left_empty(struct sqlite_store *s)
-{
-    int64_t rows = 1;
-    struct err ignored;
-    return s->created && s->db && pragma_int(s, "SELECT count(*) FROM person", &rows, &ignored) == 0 &&
-           rows == 0;
-}
-
 static void sqlite_close(struct store *base)
 {
     struct sqlite_store *s = self(base);
-    sqlite_rollback(base);
-    bool empty = is_left_empty(s);
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->stmt[i]);
-    sqlite3_close(s->db); /* the last one to close writes the log back and removes it */
-    if (empty)
-        unlink(s->path);
+    sqlite3_close(s->db); /* rolls back; the last one to close writes the log back and removes it */
     free(s->touched);
     free(s->path);
     free(s);
@@ -124,6 +111,8 @@ static const struct store_ops ops = {
     .begin = sqlite_begin,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
+    .begin_read = sqlite_begin_read,
+    .end_read = sqlite_end_read,
     .put_person = sqlite_put_person,
     .put_mission = sqlite_put_mission,
     .put_survey = sqlite_put_survey,
@@ -146,14 +135,16 @@ static const struct store_ops ops = {
 
 static int open_file(struct sqlite_store *s, const char *path, enum store_open_mode mode, struct err *e)
 {
+    if (!*path || *path == ':' || strncmp(path, "file:", 5) == 0)
+        return err_set(e, ERR_USAGE, "database \"%.60s\": want the path of a file", path);
     if (mode == STORE_EXISTING && access(path, F_OK))
         return err_set(e, ERR_MISSING, "%s: no such database; gyeol import creates one", path);
     int flags = SQLITE_OPEN_READWRITE | (mode == STORE_CREATE ? SQLITE_OPEN_CREATE : 0);
     s->path = strdup(path);
     if (!s->path)
         return err_set(e, ERR_MEMORY, "%s: out of memory", path);
-    int fd = mode == STORE_CREATE ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
-    s->created = fd >= 0;
+    /* SQLite would make it readable by everybody; it gives its log the mode of the database. */
+    int fd = mode == STORE_CREATE ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
     if (fd >= 0)
         close(fd);
     if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL))

@@ -1,7 +1,8 @@
 -- Schema 1 of a gyeol database in SQLite. Times are UTC milliseconds. Texts of posts live in post.content alone;
 -- judgement.*_why and history.reason quote a few words of them.
+-- AUTOINCREMENT: the key of somebody erased is never given to somebody else.
 CREATE TABLE person (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     ext TEXT NOT NULL UNIQUE,
     ext_rank INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
@@ -37,7 +38,7 @@ CREATE TABLE mission (
 ) STRICT;
 
 CREATE TABLE post (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     ext TEXT NOT NULL UNIQUE,
     ext_rank INTEGER NOT NULL,
     person_id INTEGER NOT NULL REFERENCES person (id) ON DELETE CASCADE,

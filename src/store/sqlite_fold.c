@@ -152,10 +152,19 @@ int sqlite_commit(struct store *base, struct err *e)
             rc = refold(s, &s->touched[i], e);
     if (!rc)
         rc = sqlite_exec(s, "COMMIT", e);
-    s->created &= rc != 0;
     if (rc)
         sqlite_rollback(base);
     s->in_transaction = false;
     s->n_touched = 0;
     return rc;
+}
+
+int sqlite_begin_read(struct store *base, struct err *e)
+{
+    return sqlite_exec(self(base), "BEGIN", e);
+}
+
+void sqlite_end_read(struct store *base)
+{
+    sqlite3_exec(self(base)->db, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
 }

@@ -66,7 +66,6 @@ struct sqlite_store {
     struct touched *touched;
     size_t n_touched, touched_capacity;
     bool in_transaction;
-    bool created; /* by us, and nothing committed yet */
 };
 
 #define I64(x) ((int64_t)(x)) /* every 'i' of sqlite_bind is an int64_t */
@@ -106,6 +105,8 @@ int sqlite_touch(struct sqlite_store *s, int64_t person, int64_t from, struct er
 int sqlite_begin(struct store *base, struct err *e);
 int sqlite_commit(struct store *base, struct err *e);
 void sqlite_rollback(struct store *base);
+int sqlite_begin_read(struct store *base, struct err *e);
+void sqlite_end_read(struct store *base);
 
 int sqlite_put_person(struct store *base, const char *id, enum store_put *what, struct err *e);
 int sqlite_put_mission(struct store *base, const char *id, const char *title, const char *description,

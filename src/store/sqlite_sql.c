@@ -54,10 +54,11 @@ static const char *const text[STATEMENTS] = {
     [S_JUDGEMENTS_DROP] = "DELETE FROM judgement WHERE post_id = $1",
     [S_MODEL_GET] = "SELECT id FROM model WHERE mode = $1 AND name = $2 AND model_sha256 = $3 AND "
                     "adapter_sha256 = $4",
-    [S_MODEL_ADD] = "INSERT INTO model (mode, name, model_sha256, adapter_sha256) VALUES ($1, $2, $3, $4)",
+    [S_MODEL_ADD] = "INSERT INTO model (mode, name, model_sha256, adapter_sha256) VALUES ($1, $2, $3, $4) "
+                    "ON CONFLICT DO NOTHING",
     [S_POST_STATE] =
         "SELECT p.version, p.deleted_at IS NULL AND " NOT_FROZEN ", EXISTS (SELECT 1 FROM judgement "
-        "j WHERE " COUNTING "), p.written_at FROM post p WHERE p.id = $1",
+        "j WHERE " COUNTING "), p.written_at FROM post p WHERE p.id = $1 AND p.person_id = $2",
     [S_COUNTS_CLEAR] = "UPDATE judgement SET counts = 0 WHERE post_id = $1 AND counts = 1",
     [S_COUNTS_SET] = "UPDATE judgement SET counts = 1 WHERE post_id = $1 AND version = $2 AND model_id = $3",
     [S_JUDGEMENT_ADD] =
@@ -117,7 +118,7 @@ int sqlite_fail(struct sqlite_store *s, struct err *e)
     int code = sqlite3_errcode(s->db) & 0xff;
     const char *what = sqlite3_errmsg(s->db);
     if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
-        return err_set(e, ERR_STATE, "%s: locked by another program for over %d s; try again", s->path,
+        return err_set(e, ERR_BUSY, "%s: locked by another program for over %d s; try again", s->path,
                        SQLITE_BUSY_MS / 1000);
     if (code == SQLITE_NOTADB)
         return err_set(e, ERR_FORMAT, "%s: not a gyeol database (not SQLite)", s->path);
@@ -142,6 +143,7 @@ sqlite3_stmt *sqlite_bind(struct sqlite_store *s, enum statement which, struct e
         sqlite_fail(s, e);
         return NULL;
     }
+    sqlite3_reset(*q); /* an error it gives here was reported when it happened */
     int bad = 0;
     va_list ap;
     va_start(ap, types);

@@ -106,14 +106,16 @@ static int add_post(struct sqlite_store *s, const struct store_post *p, int64_t 
 
 /* What the database holds of a post already there, and what the new one makes of it. */
 struct post_change {
-    int64_t key, person, written_at, version;
+    int64_t key, person, mission, written_at, version;
     bool same, new_version, judged;
 };
 
-static struct post_change compare_post(sqlite3_stmt *q, struct store_post *p, int64_t mission)
+/* Times not given stay as they are. */
+static struct post_change read_change(sqlite3_stmt *q, struct store_post *p)
 {
     struct post_change c = {.key = sqlite3_column_int64(q, 0),
                             .person = sqlite3_column_int64(q, 1),
+                            .mission = sqlite_time(q, 2),
                             .written_at = sqlite3_column_int64(q, 3),
                             .version = sqlite3_column_int64(q, 6),
                             .judged = sqlite3_column_int(q, 8) != 0};
@@ -121,8 +123,8 @@ static struct post_change compare_post(sqlite3_stmt *q, struct store_post *p, in
         p->written_at = c.written_at;
     if (p->edited_at == STORE_NO_TIME)
         p->edited_at = sqlite_time(q, 4);
-    c.new_version = strcmp(sqlite_text(q, 7), p->content) != 0 || sqlite_time(q, 2) != mission;
-    c.same = !c.new_version && p->written_at == c.written_at && p->edited_at == sqlite_time(q, 4) &&
+    c.new_version = strcmp(sqlite_text(q, 7), p->content) != 0;
+    c.same = p->written_at == c.written_at && p->edited_at == sqlite_time(q, 4) &&
              p->deleted_at == sqlite_time(q, 5);
     return c;
 }
@@ -142,29 +144,45 @@ static int change_post(struct sqlite_store *s, const struct post_change *c, cons
     return rc || !c->judged ? rc : sqlite_touch(s, c->person, from, e);
 }
 
+/* 1 and *c when the post is there, 0 when it is not; ERR_STATE when it is somebody else's. Nothing is
+ * written. */
+static int find_post(struct sqlite_store *s, struct store_post *p, struct post_change *c, struct err *e)
+{
+    int64_t person;
+    int rc = sqlite_person_key(s, p->person, &person, e);
+    if (rc == ERR_MISSING)
+        person = -1;
+    else if (rc)
+        return rc;
+    sqlite3_stmt *q = sqlite_bind(s, S_POST_GET, e, "t", p->id);
+    if ((rc = sqlite_step(s, q, e)) <= 0)
+        return rc;
+    *c = read_change(q, p);
+    sqlite3_reset(q);
+    if (c->person != person)
+        return err_set(e, ERR_STATE, "post \"%.255s\" belongs to another person already, not to \"%.100s\"",
+                       p->id, p->person);
+    return 1;
+}
+
 int sqlite_put_post(struct store *base, const struct store_post *given, enum store_put *what, struct err *e)
 {
     struct sqlite_store *s = self(base);
     struct store_post p = *given;
+    struct post_change c = {0};
     int64_t person, mission;
-    int rc = ensure_person(s, p.person, &person, what, e);
+    int found = find_post(s, &p, &c, e);
+    int rc = found < 0 ? found : ensure_person(s, p.person, &person, what, e);
     if (!rc)
         rc = ensure_mission(s, p.mission, &mission, e);
     if (rc)
         return rc;
-    sqlite3_stmt *q = sqlite_bind(s, S_POST_GET, e, "t", p.id);
-    if ((rc = sqlite_step(s, q, e)) < 0)
-        return rc;
     *what = STORE_ADDED;
-    if (rc == 0)
+    if (!found)
         return add_post(s, &p, person, mission, e);
-    struct post_change c = compare_post(q, &p, mission);
-    sqlite3_reset(q);
-    if (c.person != person)
-        return err_set(e, ERR_STATE, "post \"%.255s\" belongs to another person already, not to \"%.100s\"",
-                       p.id, p.person);
-    *what = c.same ? STORE_SAME : STORE_CHANGED;
-    return c.same ? 0 : change_post(s, &c, &p, mission, e);
+    c.new_version |= c.mission != mission;
+    *what = c.same && !c.new_version ? STORE_SAME : STORE_CHANGED;
+    return *what == STORE_SAME ? 0 : change_post(s, &c, &p, mission, e);
 }
 
 int sqlite_delete_post(struct store *base, const char *id, int64_t at, struct err *e)
@@ -186,22 +204,25 @@ int sqlite_delete_post(struct store *base, const char *id, int64_t at, struct er
     return rc || !judged ? rc : sqlite_touch(s, person, written_at, e);
 }
 
+/* Outside a transaction the one INSERT is one of its own; another process may have won the race to it. */
 int sqlite_put_model(struct store *base, const struct store_model *m, int64_t *key, struct err *e)
 {
     struct sqlite_store *s = self(base);
     const char *adapter = m->adapter_sha256 ? m->adapter_sha256 : "";
-    sqlite3_stmt *q = sqlite_bind(s, S_MODEL_GET, e, "tttt", m->mode, m->name, m->model_sha256, adapter);
-    int rc = sqlite_step(s, q, e);
-    if (rc > 0) {
-        *key = sqlite3_column_int64(q, 0);
-        sqlite3_reset(q);
-        return 0;
+    int rc = 0;
+    for (int pass = 0; pass < 2 && !rc; pass++) {
+        sqlite3_stmt *q = sqlite_bind(s, S_MODEL_GET, e, "tttt", m->mode, m->name, m->model_sha256, adapter);
+        rc = sqlite_step(s, q, e);
+        if (rc > 0) {
+            *key = sqlite3_column_int64(q, 0);
+            sqlite3_reset(q);
+            return 0;
+        }
+        if (!rc)
+            rc = sqlite_run(
+                s, sqlite_bind(s, S_MODEL_ADD, e, "tttt", m->mode, m->name, m->model_sha256, adapter), e);
     }
-    if (!rc)
-        rc = sqlite_run(s, sqlite_bind(s, S_MODEL_ADD, e, "tttt", m->mode, m->name, m->model_sha256, adapter),
-                        e);
-    *key = sqlite3_last_insert_rowid(s->db);
-    return rc;
+    return rc ? rc : err_set(e, ERR_STATE, "%s: the model could not be recorded", s->path);
 }
 
 static int add_judgement(struct sqlite_store *s, const struct store_pending *p, int64_t model,
@@ -226,7 +247,7 @@ int sqlite_put_judgement(struct store *base, const struct store_pending *p, int6
 {
     struct sqlite_store *s = self(base);
     *stored = false;
-    sqlite3_stmt *q = sqlite_bind(s, S_POST_STATE, e, "i", p->post_key);
+    sqlite3_stmt *q = sqlite_bind(s, S_POST_STATE, e, "ii", p->post_key, p->person_key);
     int rc = sqlite_step(s, q, e);
     if (rc <= 0)
         return rc; /* erased meanwhile */
@@ -270,15 +291,20 @@ int sqlite_set_frozen(struct store *base, const char *person, bool frozen, int64
         e);
 }
 
-/* Erasure: with secure_delete the freed bytes are overwritten in the pages; copying the log back and
- * truncating it takes them out of the log, too, once no reader needs an older page. */
+/* Erasure: secure_delete overwrites freed cells and pages, but when SQLite balances a tree an old copy of a
+ * cell can stay in the unused part of a page that lives on. VACUUM writes every page anew; copying the log
+ * back and truncating it then takes the old pages out of the log, too, once no reader needs them. */
 static int scrub(struct sqlite_store *s, struct err *e)
 {
+    int rc = sqlite_exec(s, "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY", e);
+    if (rc)
+        return err_prefix(e,
+                          "the person's rows are erased, but the file could not be rewritten; erase again: ");
     int log = 0, done = 0;
-    int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done);
+    rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done);
     if ((rc & 0xff) == SQLITE_BUSY)
         return err_set(
-            e, ERR_STATE,
+            e, ERR_BUSY,
             "%s: erased, but another program is reading and the log still holds old pages; they go when "
             "it closes the database, or erase again then",
             s->path);

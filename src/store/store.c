@@ -38,16 +38,41 @@ void store_rollback(struct store *s)
     s->ops->rollback(s);
 }
 
-/* Ids are keys in URLs and files: some text, no control characters, not longer than they need be. */
+/* What a terminal or a page would act on instead of showing: C0, DEL, C1, and the marks that turn the
+ * direction of writing (U+200E, U+200F, U+202A..202E, U+2066..2069). */
+static bool is_control(const unsigned char *s)
+{
+    if (*s < 0x20 || *s == 0x7F)
+        return true;
+    if (*s == 0xC2)
+        return s[1] < 0xA0;
+    if (*s != 0xE2)
+        return false;
+    unsigned low = s[1] && s[2] ? (unsigned)(s[1] & 0x3F) << 6 | (s[2] & 0x3F) : 0;
+    return low == 0x0E || low == 0x0F || (low >= 0x2A && low <= 0x2E) || (low >= 0x66 && low <= 0x69);
+}
+
+/* Ids are keys in URLs and files: some text, nothing invisible that acts, not longer than they need be. */
 static int check_id(const char *what, const char *id, struct err *e)
 {
     size_t n = strlen(id);
     if (n == 0 || n > STORE_ID_MAX)
         return err_set(e, ERR_FORMAT, "%s id of %zu bytes: want 1 to %d", what, n, STORE_ID_MAX);
     for (const char *p = id; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7F)
-            return err_set(e, ERR_FORMAT, "%s id \"%.60s\" holds a control character", what, id);
+        if (is_control((const unsigned char *)p))
+            return err_set(e, ERR_FORMAT, "%s id at byte %zu: a control character, want text", what,
+                           (size_t)(p - id));
     return 0;
+}
+
+int store_begin_read(struct store *s, struct err *e)
+{
+    return s->ops->begin_read(s, e);
+}
+
+void store_end_read(struct store *s)
+{
+    s->ops->end_read(s);
 }
 
 int store_put_person(struct store *s, const char *id, enum store_put *what, struct err *e)

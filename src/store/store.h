@@ -13,14 +13,16 @@
 #include "base/arena.h"
 #include "base/axis.h"
 #include "base/err.h"
+#include "base/when.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define STORE_ID_MAX      255
-#define STORE_CONTENT_MAX 65535     /* bytes of a post, as MySQL's TEXT */
-#define STORE_NO_TIME     INT64_MIN /* "not given" */
+#define STORE_CONTENT_MAX 65535      /* bytes of a post, as MySQL's TEXT */
+#define STORE_BEGINNING   WHEN_FIRST /* the time of a survey that has none */
+#define STORE_NO_TIME     INT64_MIN  /* "not given" */
 
 struct store;
 
@@ -116,6 +118,8 @@ struct store_ops {
     int (*begin)(struct store *s, struct err *e);
     int (*commit)(struct store *s, struct err *e);
     void (*rollback)(struct store *s);
+    int (*begin_read)(struct store *s, struct err *e);
+    void (*end_read)(struct store *s);
     int (*put_person)(struct store *s, const char *id, enum store_put *what, struct err *e);
     int (*put_mission)(struct store *s, const char *id, const char *title, const char *description,
                        enum store_put *what, struct err *e);
@@ -149,8 +153,7 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* url: a path, "sqlite:PATH", or a server's URL. STORE_EXISTING refuses to create a database; one that
- * STORE_CREATE made and nobody was put into is removed again by store_close. Errors:
+/* url: a path, "sqlite:PATH", or a server's URL. STORE_EXISTING refuses to create a database. Errors:
  * missing, unreadable, not a gyeol database, made by a newer gyeol, locked. */
 int store_open(struct store **out, const char *url, enum store_open_mode mode, struct err *e) MUST_CHECK;
 void store_close(struct store *s); /* NULL allowed; rolls back what was not committed */
@@ -160,6 +163,10 @@ int store_begin(struct store *s, struct err *e) MUST_CHECK;
 /* Refolds everybody whose fold changed, then makes all of it durable. On error nothing of it remains. */
 int store_commit(struct store *s, struct err *e) MUST_CHECK;
 void store_rollback(struct store *s);
+
+/* Between these two all reads see one state of the database, whatever others write meanwhile. */
+int store_begin_read(struct store *s, struct err *e) MUST_CHECK;
+void store_end_read(struct store *s);
 
 int store_put_person(struct store *s, const char *id, enum store_put *what, struct err *e) MUST_CHECK;
 int store_put_mission(struct store *s, const char *id, const char *title, const char *description,
@@ -173,7 +180,7 @@ int store_put_post(struct store *s, const struct store_post *p, enum store_put *
                    struct err *e) MUST_CHECK;
 int store_delete_post(struct store *s, const char *id, int64_t at, struct err *e) MUST_CHECK;
 
-/* The key of a model version, created on first use. */
+/* The key of a model version, created on first use; also outside a transaction. */
 int store_put_model(struct store *s, const struct store_model *m, int64_t *key, struct err *e) MUST_CHECK;
 /* *stored is false when the post has meanwhile been edited, deleted, frozen or judged by another process:
  * that is no error. With rejudge this judgement becomes the counting one; j may be NULL if p->judged. */
@@ -192,9 +199,10 @@ int store_count_pending(struct store *s, int64_t model_key, bool rejudge, const 
 /* Opens or closes the interval in which the person is not judged; STORE_SAME work is no error. */
 int store_set_frozen(struct store *s, const char *person, bool frozen, int64_t at, struct err *e) MUST_CHECK;
 
-/* Removes everything held about a person, commits, and leaves no byte of it in the database's files. Its own
- * transaction; waits for readers. ERR_STATE when a reader holds on for too long: the rows are gone, the log
- * is not yet rewritten, and erasing again finishes the job. */
+/* Removes everything held about a person, commits, and leaves no byte of it in the database's files: its own
+ * transaction, then the whole file is written anew (time and disk as its size). Waits for readers. ERR_BUSY
+ * when one holds on for too long: the rows are gone, the log is not yet rewritten, and erasing again,
+ * although it then says that there is no such person, finishes the job. */
 int store_erase(struct store *s, const char *person, struct err *e) MUST_CHECK;
 
 /* ERR_MISSING when there is no such person. */

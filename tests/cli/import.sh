@@ -37,7 +37,7 @@ bad "an unknown column" 'unknown column mood; known columns: id, person' posts.c
 bad "an unknown key in JSON lines" 'unknown column mood' posts.jsonl '{"id":"900","person":"minji","content":"good one here","mood":1}\n'
 bad "a missing column" 'posts.csv:1: no column "content"' posts.csv 'id,person\n900,minji\n'
 bad "a column named twice" 'posts.csv:1: .*id' posts.csv 'id,person,content,id\n900,minji,good one,901\n'
-bad "a duplicate id" 'posts.csv:3: id "900" is on line 2 already' posts.csv 'id,person,content\n900,minji,one two\n900,minji,three\n'
+bad "a duplicate id" 'posts.csv:3: id "900" is in .*posts.csv:2 already' posts.csv 'id,person,content\n900,minji,one two\n900,minji,three\n'
 bad "a second survey at one time" 'surveys.csv:3: a second survey' surveys.csv 'person,taken_at,ei,sn,tf,jp\nx,2026-01-01,1,1,1,1\nx,2026-01-01,2,2,2,2\n'
 bad "a post of somebody else" 'posts.csv:2: post "101" belongs to another person' posts.csv 'id,person,content\n101,junho,mine now\n'
 bad "a time that is none" 'posts.csv:2: written_at: time "yesterday"' posts.csv 'id,person,written_at,content\n900,minji,yesterday,good one here\n'
@@ -78,6 +78,29 @@ cp "$db" "$dir/prefix.db"; "$gyeol" import --db "sqlite:$dir/prefix.db" "$dir/ke
 is "a refused import leaves the database that sqlite:PATH names" "$(state "$dir/prefix.db")" "$before"
 is "--keep-going imports the good rows" "$("$gyeol" import --db "$db" --keep-going --json "$dir/keep" 2>/dev/null | jq -c '[.posts.added, .bad]')" '[1,1]'
 
+# Two first imports at once, one of them refused: the other's work is kept.
+mkdir -p "$dir/good" "$dir/refused"
+awk 'BEGIN { print "id\tperson\tcontent"; for (i = 1; i <= 20000; i++) printf "g%d\tu%d\tsome words %d\n", i, i % 50, i }' >"$dir/good/posts.tsv"
+awk 'BEGIN { print "id\tperson\tcontent"; for (i = 1; i <= 20000; i++) printf "r%d\tu%d\tsome words %d\n", i, i % 50, i; print "\tu1\tx" }' >"$dir/refused/posts.tsv"
+"$gyeol" import --db "$dir/race.db" "$dir/refused" >/dev/null 2>&1 &
+sleep 0.05
+"$gyeol" import --db "$dir/race.db" "$dir/good" >/dev/null 2>&1
+status=$?
+wait
+is "an import beside a refused one succeeds" "$status" 0
+is "... and its posts are there" "$(sqlite3 "$dir/race.db" 'select count(*) from post')" 20000
+"$gyeol" import --db "$dir/both.db" "$dir/good" >/dev/null 2>&1 &
+"$gyeol" import --db "$dir/both.db" "$top/data/demo" >/dev/null 2>&1
+wait
+is "two first imports at once are both there" "$(sqlite3 "$dir/both.db" 'select count(*) from post')" 20031
+is "a new database is its owner's alone" "$(stat -c %a "$dir/both.db")" 600
+is "no temporary database is left" "$(ls "$dir" | grep -c new-)" 0
+printf 'id,person,content\n5,a,one text here\n' >"$dir/good/posts.csv"; rm "$dir/good/posts.tsv"; mkdir "$dir/more"; printf 'id,person,content\n5,a,another text\n' >"$dir/more/posts.csv"
+refused "one id in two files" 1 'nothing was imported|is in' bash -c "'$gyeol' import --db '$dir/both.db' '$dir/good' '$dir/more' 2>&1 >/dev/null | tail -1 >&2; exit 1"
+printf 'id,person,mission,content\n101,ghost,m99,mine\n' >"$dir/more/posts.csv"
+"$gyeol" import --db "$dir/both.db" --keep-going "$dir/more" >/dev/null 2>&1
+is "a refused row leaves no person behind" "$(sqlite3 "$dir/both.db" "select count(*) from person where ext = 'ghost'")" 0
+
 # Databases that are not ours, or cannot be used.
 printf 'id,person,content\n1,a,hello there\n' >"$dir/keep/posts.csv"
 sqlite3 "$dir/foreign.db" 'create table t (x); insert into t values (1)'
@@ -95,6 +118,8 @@ refused "a missing database" 1 'no such database' "$gyeol" batch --db "$dir/none
 is "... is not created" "$(ls "$dir" | grep -c '^none.db')" 0
 refused "a database in a missing directory" 1 'cannot be opened' "$gyeol" import --db "$dir/no/such/x.db" "$dir/keep"
 : >"$dir/zero.db"
+refused "no name as database" 2 'want the path of a file' "$gyeol" import --db "" "$dir/keep"
+refused ":memory: as database" 2 'want the path of a file' "$gyeol" import --db :memory: "$dir/keep"
 refused "an empty file as database" 1 'not a gyeol database \(empty\)' "$gyeol" batch --db "$dir/zero.db"
 refused "a server that is not built in" 2 'want a file path' "$gyeol" batch --db postgres://u:pw@h/d
 GYEOL_DB="$db" "$gyeol" user list >/dev/null && ok "GYEOL_DB names the database" || not_ok "GYEOL_DB names the database"

@@ -1,7 +1,9 @@
 # Sourced by the scripts here: TAP output, a scratch directory, and checks that say what they saw.
 set -u
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-gyeol="$top/${BUILD:-build}/gyeol"
+build=${BUILD:-build}
+[[ $build == /* ]] || build=$top/$build
+gyeol=$build/gyeol
 dir=$(mktemp -d "${TMPDIR:-/tmp}/gyeol-cli-XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 unset GYEOL_DB
