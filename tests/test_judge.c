@@ -279,7 +279,10 @@ TEST(test_the_word_that_carried_it_is_quoted)
         size_t at = (size_t)(strstr(text, word[i]) - text), begin, len;
         weigh_word(&f, at, at + strlen(word[i]), weight);
         quote_of(text, &f, weight, &begin, &len);
-        if (begin != at || len != strlen(word[i]))
+        /* ... to the end of its line, which both lines are short enough for */
+        const char *last = word[i < 3 ? 2 : 6];
+        size_t end = (size_t)(strstr(text, last) - text) + strlen(last);
+        if (begin != at || begin + len != end)
             fail_msg("\"%s\" carried it, \"%.*s\" is quoted", word[i], (int)len, text + begin);
     }
 }
@@ -292,6 +295,21 @@ static void check_quote_with_equal_weights(const char *text)
         weight[k] = 1;
     size_t begin, len;
     quote_of(text, &f, weight, &begin, &len);
+}
+
+TEST(test_quote_stays_within_a_sentence)
+{
+    static const char text[] =
+        "혼자가 좋다. 아주아주아주아주아주 길고 길고 길고 길고 길고 길고 긴 문장이라 다 못 담는다. 끝";
+    struct features f = extract(text, NULL);
+    float *weight = arena_alloc(&arena, f.n, sizeof *weight);
+    size_t at = (size_t)(strstr(text, "아주아주") - text), begin, len;
+    weigh_word(&f, 0, strlen("혼자가"), weight);
+    quote_of(text, &f, weight, &begin, &len);
+    assert_true(begin == 0 && len == strlen("혼자가 좋다"));
+    weigh_word(&f, at, at + strlen("아주아주아주아주아주"), weight); /* no room to the end: the word alone */
+    quote_of(text, &f, weight, &begin, &len);
+    assert_true(begin == at && len == strlen("아주아주아주아주아주"));
 }
 
 /* The bound holds for what is quoted, gaps and punctuation within included. */
@@ -723,6 +741,7 @@ int main(void)
         T(test_features_are_within_the_text), T(test_repeating_a_post_adds_nothing),
         T(test_features_normalise), T(test_mission_is_no_evidence), T(test_quotes_on_random_weights),
         T(test_the_word_that_carried_it_is_quoted), T(test_quote_length_counts_gaps_and_punctuation),
+        T(test_quote_stays_within_a_sentence),
         T(test_quote_stays_on_a_line_ended_by_a_carriage_return),
         T(test_reason_of_every_axis_and_direction),
         T(test_reason_of_several_axes_of_none_and_of_short_posts), T(test_model_file_round_trip),

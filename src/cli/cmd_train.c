@@ -78,6 +78,13 @@ static int take(struct arguments *o, int option, const char *value, struct err *
     return 0;
 }
 
+static json_t *guard_json(const struct linear_fit *f)
+{
+    return json_pack("{s:I, s:o, s:o, s:o}", "rows", (json_int_t)f->guard_rows, "threshold",
+                     cli_json_real(f->guard_threshold, 4), "caught", cli_json_real(f->guard_caught, 4),
+                     "false", cli_json_real(f->guard_false, 4));
+}
+
 static int print_fit(const struct arguments *o, const struct linear_fit *f, size_t train, size_t dev)
 {
     json_t *axes = json_object();
@@ -92,9 +99,10 @@ static int print_fit(const struct arguments *o, const struct linear_fit *f, size
                    axis_info[a].key, f->temperature[a], f->threshold[a], f->meaningful[a], f->unneeded[a]);
     }
     if (o->json)
-        return cli_print_json(json_pack("{s:s, s:I, s:I, s:I, s:o}", "out", o->out, "train_rows",
+        return cli_print_json(json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "out", o->out, "train_rows",
                                         (json_int_t)train, "dev_rows", (json_int_t)dev, "seed",
-                                        (json_int_t)o->linear.softmax.seed, "axes", axes));
+                                        (json_int_t)o->linear.softmax.seed, "axes", axes, "guard",
+                                        guard_json(f)));
     json_decref(axes);
     if (f->guard_rows)
         printf("guard  threshold %.2f  on dev: masks a sentence in %.3f of the posts that talk to the judge, "

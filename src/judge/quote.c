@@ -7,7 +7,7 @@
 struct word {
     size_t begin, end; /* bytes */
     double share;
-    bool line_start;
+    bool starts; /* a line or a sentence: no quote goes over its beginning */
 };
 
 /* Bytes of the white space or control character at s, or 0. */
@@ -59,6 +59,12 @@ static void trim_punctuation(const char *text, struct word *w)
     }
 }
 
+static bool ends_sentence(const char *word, size_t n)
+{
+    return strchr(".!?;", word[n - 1]) ||
+           (n >= 3 && (!memcmp(word + n - 3, "…", 3) || !memcmp(word + n - 3, "。", 3)));
+}
+
 static size_t split(const char *text, struct word *w)
 {
     size_t n = 0, space;
@@ -72,9 +78,9 @@ static size_t split(const char *text, struct word *w)
         size_t begin = i;
         while (text[i] && !space_at(text + i))
             i++;
-        w[n] = (struct word){.begin = begin, .end = i, .line_start = line};
+        w[n] = (struct word){.begin = begin, .end = i, .starts = line};
+        line = ends_sentence(text + begin, i - begin);
         trim_punctuation(text, &w[n]);
-        line = false;
         n++;
     }
     return n;
@@ -125,7 +131,7 @@ static void best_run(const char *text, const struct word *w, size_t n, size_t *f
     *first = *last = 0;
     for (size_t i = 0; i < n; i++) {
         double share = 0;
-        for (size_t k = i; k < n && (k == i || !w[k].line_start); k++) {
+        for (size_t k = i; k < n && (k == i || !w[k].starts); k++) {
             size_t chars = count_chars(text + w[i].begin, w[k].end - w[i].begin);
             share += w[k].share;
             if (k > i && chars > QUOTE_CHARS_MAX)
@@ -138,6 +144,16 @@ static void best_run(const char *text, const struct word *w, size_t n, size_t *f
             *last = k;
         }
     }
+}
+
+/* Korean says yes or no at the end: "혼자 있는 게" without its "싫다" would say the opposite. So the quote
+ * goes on to the end of its sentence where there is room for all of it. */
+static size_t to_sentence_end(const char *text, const struct word *w, size_t n, size_t first, size_t last)
+{
+    size_t end = last;
+    while (end + 1 < n && !w[end + 1].starts)
+        end++;
+    return count_chars(text + w[first].begin, w[end].end - w[first].begin) <= QUOTE_CHARS_MAX ? end : last;
 }
 
 int quote_find(const char *text, const struct features *f, const float *weight, struct arena *a,
@@ -155,6 +171,7 @@ int quote_find(const char *text, const struct features *f, const float *weight, 
     for (size_t i = 0; i < n; i++)
         w[i].share = sum[w[i].end] - sum[w[i].begin];
     best_run(text, w, n, &first, &last);
+    last = to_sentence_end(text, w, n, first, last);
     *begin = w[first].begin;
     *len = w[last].end - w[first].begin;
     if (first == last)
