@@ -10,10 +10,10 @@
 
 #define QUOTE_CHARS_MAX 32 /* code points, unless a single word is longer: then that word is cut to it */
 
-/* The run of whole words in one sentence, at most QUOTE_CHARS_MAX code points, whose share of the features' weights
- * [f->n] is largest (a feature gives each of its bytes an equal part), on to the end of the sentence where that fits.
- * Bytes *begin, *len of text; surrounding punctuation stays out. A text with any non-space character gives a non-empty
- * quote. */
+/* The run of whole words in one sentence, at most QUOTE_CHARS_MAX code points, whose share of the features'
+ * weights [f->n] is largest (a feature gives each of its bytes an equal part), on to the end of the sentence
+ * where that fits. Bytes *begin, *len of text; surrounding punctuation stays out. A text with any non-space
+ * character gives a non-empty quote. */
 int quote_find(const char *text, const struct features *f, const float *weight, struct arena *a,
                size_t *begin, size_t *len, struct err *e) MUST_CHECK;
 
