@@ -9,7 +9,7 @@ OPT ?= -O2 -g
 WARN := -Wall -Wextra -Werror
 # FP_CONTRACT off: the same sums on every processor, whatever the compiler would fuse.
 CFLAGS_ALL := -std=c17 -D_GNU_SOURCE -DGYEOL_VERSION='"$(VERSION)"' $(WARN) $(OPT) -fPIC -fvisibility=hidden \
-  -ffp-contract=off -fopenmp -fno-strict-aliasing -Isrc -Iinclude $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
+  -ffp-contract=off -fopenmp -fno-strict-aliasing -Isrc -Iinclude -Itests $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
 LDLIBS_ALL := $(shell pkg-config --libs $(PKGS)) -fopenmp -lpthread -lm $(LDLIBS)
 
 SRC := $(filter-out src/cli/%,$(wildcard src/*/*.c))

@@ -11,37 +11,14 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <setjmp.h>
 #include <stdalign.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "testing.h"
 
-static struct err error;
 static char dir[200], path[300];
-
-static struct rng seeded(void)
-{
-    const char *given = getenv("SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    print_message("# SEED=%llu\n", (unsigned long long)seed);
-    return (struct rng){seed};
-}
-
-static void ok(int rc)
-{
-    if (rc)
-        fail_msg("error %d: %s", rc, error.msg);
-}
 
 /* ---- err ---- */
 

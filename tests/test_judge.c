@@ -12,19 +12,12 @@
 
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "testing.h"
 
 #define TEST(name) static void name(__attribute__((unused)) void **state)
 
-static struct err error;
 static struct arena arena; /* emptied after each test */
 
 static int teardown(void **state)
@@ -32,20 +25,6 @@ static int teardown(void **state)
     (void)state;
     arena_deinit(&arena);
     return 0;
-}
-
-static struct rng seeded(void)
-{
-    const char *given = getenv("SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    print_message("# SEED=%llu\n", (unsigned long long)seed);
-    return (struct rng){seed};
-}
-
-static void ok(int rc)
-{
-    if (rc)
-        fail_msg("error %d: %s", rc, error.msg);
 }
 
 static void near(double got, double want)

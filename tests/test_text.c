@@ -4,27 +4,9 @@
 #include "base/size.h"
 #include "text/utf8.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <utf8proc.h>
 
-#include <cmocka.h>
-
-static struct err error;
-
-static struct rng seeded(void)
-{
-    const char *given = getenv("SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    print_message("# SEED=%llu\n", (unsigned long long)seed);
-    return (struct rng){seed};
-}
+#include "testing.h"
 
 /* ---- validity ---- */
 
