@@ -16,7 +16,7 @@ if cc -Wall -Wextra -Werror "$dir/me.c" $(pkg-config --cflags --libs gyeol) -o "
 else not_ok "the README's program compiles with pkg-config" "$(cat "$dir/err")"; fi
 like "... and judges" "$(LD_LIBRARY_PATH="$dir/stage/opt/gyeol/lib" "$dir/me")" '^E/I \+1, up 0\.[0-9]+: .*올렸습니다\.$'
 # shellcheck disable=SC2046
-if cc "$dir/me.c" $(pkg-config --cflags gyeol) "$dir/stage/opt/gyeol/lib/libgyeol.a" $(pkg-config --static --libs-only-l gyeol | sed 's/-lgyeol//') -fopenmp -o "$dir/me-static" 2>"$dir/err"; then
+if cc "$dir/me.c" $(pkg-config --cflags gyeol) "$dir/stage/opt/gyeol/lib/libgyeol.a" $(pkg-config --libs $(pkg-config --print-requires-private gyeol)) -fopenmp -lm -o "$dir/me-static" 2>"$dir/err"; then
     ok "... and links statically"
 else not_ok "... and links statically" "$(cat "$dir/err")"; fi
 is "the shared library exports the public API alone" "$(nm -D --defined-only build/libgyeol.so | awk '{ print $3 }' | sort | tr '\n' ' ')" \
