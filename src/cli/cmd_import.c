@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "base/size.h"
 #include "base/stop.h"
 #include "cli/cli.h"
@@ -137,11 +138,10 @@ static int import_new(const struct arguments *o, const char *path, struct import
     if (n < 0 || (size_t)n >= sizeof name)
         return err_set(e, ERR_LIMIT, "database path of %zu bytes: too long", strlen(path));
     int rc = import_into(o, name, r, e);
-    bool taken = !rc && link(name, path) && errno == EEXIST;
-    if (!rc && !taken && access(path, F_OK))
-        rc = err_errno(e, "%s", path);
-    unlink(name);
-    return taken ? import_into(o, path, r, e) : rc;
+    int named = rc ? rc : file_publish(name, path, e);
+    if (named)
+        unlink(name);
+    return !rc && named == ERR_STATE ? import_into(o, path, r, e) : named;
 }
 
 static int import(const struct arguments *o, struct err *e)
