@@ -90,18 +90,6 @@ static void mark(struct sentences *s, const struct softmax *first)
     }
 }
 
-float guard_quantise(int8_t *table, int column, const struct softmax *x, int side)
-{
-    double most = 0;
-    for (size_t b = 0; b < FEATURE_BUCKETS; b++)
-        most = fmax(most, fabs(x->w[b * SIDES + (size_t)side] * x->shrink));
-    float scale = most > 0 ? (float)(most / 127) : 1;
-    for (size_t b = 0; b < FEATURE_BUCKETS; b++)
-        table[b * LINEAR_COLUMNS + (size_t)column] =
-            (int8_t)lrint(x->w[b * SIDES + (size_t)side] * x->shrink / (double)scale);
-    return scale;
-}
-
 static int descending(const void *x, const void *y)
 {
     double a = *(const double *)x, b = *(const double *)y;
@@ -192,7 +180,7 @@ int guard_train(struct linear_model *m, int8_t *table, struct linear_fit *fit,
     int rc = fit_twice(&x, train, o, e);
     if (rc)
         return rc;
-    m->guard_scale = guard_quantise(table, LINEAR_GUARD, &x, SIDE_UP);
+    m->guard_scale = softmax_quantise(&x, SIDE_UP, table, LINEAR_GUARD);
     m->guard_bias = (float)x.bias[SIDE_UP];
     softmax_deinit(&x);
     return choose_threshold(m, fit, dev, e);

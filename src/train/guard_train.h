@@ -15,7 +15,4 @@ int guard_train(struct linear_model *m, int8_t *table, struct linear_fit *fit,
                 const struct labelled_posts *train, const struct labelled_posts *dev,
                 const struct softmax_options *o, struct err *e) MUST_CHECK;
 
-/* Puts weights in a column of the table as 8-bit integers; returns the scale. */
-float guard_quantise(int8_t *table, int column, const struct softmax *x, int side);
-
 #endif

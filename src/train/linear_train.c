@@ -230,7 +230,7 @@ static int fit_model(struct linear_model *m, int8_t *table, struct linear_fit *f
         rc = fit_all(w, &x, train, o, e);
     for (int a = 0; a < AXES && !rc; a++) {
         for (int s = 0; s < SIDES; s++) {
-            m->scale[a][s] = guard_quantise(table, a * SIDES + s, &w[a], s);
+            m->scale[a][s] = softmax_quantise(&w[a], s, table, a * SIDES + s);
             m->bias[a][s] = (float)w[a].bias[s];
         }
         rc = finish_axis(m, fit, &y, dev, a, o->budget, e);

@@ -132,3 +132,15 @@ int softmax_fit(struct softmax *x, const struct matrix *m, const int8_t *label,
         softmax_deinit(x);
     return rc;
 }
+
+float softmax_quantise(const struct softmax *x, int side, int8_t *table, int column)
+{
+    double most = 0;
+    for (size_t b = 0; b < FEATURE_BUCKETS; b++)
+        most = fmax(most, fabs(x->w[b * SIDES + (size_t)side] * x->shrink));
+    float scale = most > 0 ? (float)(most / 127) : 1;
+    for (size_t b = 0; b < FEATURE_BUCKETS; b++)
+        table[b * LINEAR_COLUMNS + (size_t)column] =
+            (int8_t)lrint(x->w[b * SIDES + (size_t)side] * x->shrink / (double)scale);
+    return scale;
+}

@@ -44,4 +44,8 @@ void softmax_logits(const struct softmax *x, const uint32_t *bucket, size_t n, d
 /* p(up), p(down) from logits. */
 void softmax_probabilities(const double z[SIDES], double p[SIDES]);
 
+/* Puts a side's weights in a column of table [FEATURE_BUCKETS][LINEAR_COLUMNS] as 8-bit integers; returns
+ * what they are to be multiplied by. */
+float softmax_quantise(const struct softmax *x, int side, int8_t *table, int column);
+
 #endif
