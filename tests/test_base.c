@@ -633,29 +633,6 @@ static void test_clocks_run(void **state)
     assert_true(when_monotonic_ns() - start >= 2000000);
 }
 
-static void test_file_publish_never_replaces(void **state)
-{
-    (void)state;
-    char dir[] = "/tmp/gyeol-publish-XXXXXX", from[64], to[64];
-    assert_non_null(mkdtemp(dir));
-    snprintf(from, sizeof from, "%s/from", dir);
-    snprintf(to, sizeof to, "%s/to", dir);
-    ok(file_write(from, "one", 3, &error));
-    ok(file_publish(from, to, &error));
-    assert_int_equal(access(from, F_OK), -1);
-    ok(file_write(from, "two", 3, &error));
-    assert_int_equal(file_publish(from, to, &error), ERR_STATE);
-    char *data;
-    size_t n;
-    ok(file_read(&data, &n, to, 100, &error));
-    assert_string_equal(data, "one");
-    free(data);
-    assert_int_equal(file_publish("/nonexistent/x", "/nonexistent/y", &error), ERR_MISSING);
-    unlink(from);
-    unlink(to);
-    rmdir(dir);
-}
-
 /* ---- digest, rng ---- */
 
 /* NIST, "Secure Hash Standard" examples for FIPS 180-4 (SHA256.pdf, SHA2_Additional.pdf, SHAVS). */
@@ -761,7 +738,6 @@ int main(void)
         T(test_when_format_known_times),
         T(test_when_agrees_with_timegm),
         T(test_clocks_run),
-        T(test_file_publish_never_replaces),
         T(test_sha256_vectors),
         T(test_rng_reference_values),
         T(test_rng_below_is_bounded_and_even),

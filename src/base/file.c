@@ -130,15 +130,3 @@ out:
     buf_deinit(&name);
     return rc;
 }
-
-int file_publish(const char *temporary, const char *path, struct err *e)
-{
-    /* link refuses a name that is taken, which rename would replace; some file systems know no links. */
-    bool linked = link(temporary, path) == 0;
-    if (!linked && (errno == EEXIST || access(path, F_OK) == 0))
-        return err_set(e, ERR_STATE, "%s: is there already", path);
-    if (linked ? unlink(temporary) : rename(temporary, path))
-        return err_errno(e, "%s", path);
-    sync_directory(path);
-    return 0;
-}

@@ -23,8 +23,4 @@ int file_read(char **data, size_t *len, const char *path, size_t limit, struct e
  * all of it or what it held before, whatever happens. */
 int file_write(const char *path, const void *data, size_t len, struct err *e) MUST_CHECK;
 
-/* Gives a finished, synced file its final name and syncs the directory. ERR_STATE when the name is taken: the
- * file then keeps its temporary name. */
-int file_publish(const char *temporary, const char *path, struct err *e) MUST_CHECK;
-
 #endif

@@ -168,9 +168,8 @@ static int follow(const struct arguments *o, struct store *s, const struct judge
         if (rc == ERR_BUSY) {
             log_write(LOG_WARN, "%s", e->msg);
             rc = 0;
-            continue;
         }
-        if (!rc && (r.judged || r.recounted))
+        if (!rc && (r.judged || r.recounted)) /* also what was committed before the lock was taken away */
             rc = report(o, j, &r);
         if (!rc && r.failed != failed) /* not at every round again */
             log_write(LOG_WARN, "%lld posts cannot be judged and wait; the first: %s", (long long)r.failed,

@@ -1,4 +1,3 @@
-#include "base/file.h"
 #include "base/size.h"
 #include "base/stop.h"
 #include "cli/cli.h"
@@ -84,10 +83,15 @@ static int add_path(struct files *f, const char *path, struct err *e)
     return rc ? rc : add_file(f, path, e);
 }
 
+struct reports {
+    bool quiet; /* they were told already */
+    size_t lines;
+};
+
 static void report(void *context, bool notice, const char *message)
 {
-    size_t *lines = context;
-    if (notice || (*lines)++ < REPORTS_MAX)
+    struct reports *r = context;
+    if (!r->quiet && (notice || r->lines++ < REPORTS_MAX))
         fprintf(stderr, "gyeol: %s%s\n", message, notice ? " (ignored)" : "");
 }
 
@@ -115,41 +119,32 @@ struct arguments {
     struct files files;
 };
 
-static int import_into(const struct arguments *o, const char *url, struct import_result *r, struct err *e)
+static int import_into(const struct arguments *o, const char *url, enum store_open_mode mode, bool quiet,
+                       struct import_result *r, struct err *e)
 {
     struct store *s;
-    size_t lines = 0;
-    int rc = store_open(&s, url, STORE_CREATE, e);
+    struct reports reports = {.quiet = quiet};
+    int rc = store_open(&s, url, mode, e);
     if (rc)
         return rc;
-    rc = import_files(s, (const char *const *)o->files.path, o->files.n, o->keep_going, report, &lines, r, e);
+    rc = import_files(s, (const char *const *)o->files.path, o->files.n, o->keep_going, report, &reports, r,
+                      e);
     store_close(s);
-    if (lines > REPORTS_MAX)
-        fprintf(stderr, "gyeol: ... and %zu more such rows\n", lines - REPORTS_MAX);
+    if (reports.lines > REPORTS_MAX)
+        fprintf(stderr, "gyeol: ... and %zu more such rows\n", reports.lines - REPORTS_MAX);
     return rc;
 }
 
-/* A new database is filled under another name and appears only when it is whole: a first import that is
- * refused leaves nothing behind. If somebody else made it meanwhile, theirs is the one to import into. */
-static int import_new(const struct arguments *o, const char *path, struct import_result *r, struct err *e)
-{
-    char name[4096];
-    int n = snprintf(name, sizeof name, "%s.new-%ld", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof name)
-        return err_set(e, ERR_LIMIT, "database path of %zu bytes: too long", strlen(path));
-    int rc = import_into(o, name, r, e);
-    int named = rc ? rc : file_publish(name, path, e);
-    if (named)
-        unlink(name);
-    return !rc && named == ERR_STATE ? import_into(o, path, r, e) : named;
-}
-
+/* Before a database is made, the files are tried on one that vanishes: a first import that is refused leaves
+ * nothing behind. */
 static int import(const struct arguments *o, struct err *e)
 {
     struct import_result r;
     const char *url = cli_database(o->db), *path = strncmp(url, "sqlite:", 7) ? url : url + 7;
     bool is_new = *path && !strstr(url, "://") && access(path, F_OK) != 0;
-    int rc = is_new ? import_new(o, path, &r, e) : import_into(o, url, &r, e);
+    int rc = is_new ? import_into(o, NULL, STORE_SCRATCH, false, &r, e) : 0;
+    if (!rc)
+        rc = import_into(o, url, STORE_CREATE, is_new, &r, e);
     return rc ? rc : print_result(&r, o->json);
 }
 

@@ -1,6 +1,7 @@
 /* Opening an SQLite database: ours, made new, or refused. */
 #include "store/sqlite.h"
 
+#include "base/stop.h"
 #include "store/sqlite_int.h"
 
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 enum {
     APPLICATION_ID = 0x6779656f, /* "gyeo" */
     SCHEMA_VERSION = 1,
+    BUSY_STEP_MS = 20,
 };
 
 extern const char sqlite_sql_begin[]; /* sqlite.sql, NUL-terminated (the Makefile embeds it) */
@@ -64,9 +66,19 @@ static int needs_migration(struct sqlite_store *s, bool *needed, struct err *e)
     return rc;
 }
 
+/* SQLite's own waiting would keep SIGTERM waiting as well. */
+static int wait_for_lock(void *unused, int times)
+{
+    (void)unused;
+    if (stop_requested() || times * BUSY_STEP_MS >= SQLITE_BUSY_MS)
+        return 0;
+    stop_sleep(BUSY_STEP_MS);
+    return 1;
+}
+
 static int prepare_database(struct sqlite_store *s, enum store_open_mode mode, struct err *e)
 {
-    sqlite3_busy_timeout(s->db, SQLITE_BUSY_MS);
+    sqlite3_busy_handler(s->db, wait_for_lock, NULL);
     bool needed;
     int rc = needs_migration(s, &needed, e);
     if (rc)
@@ -135,16 +147,18 @@ static const struct store_ops ops = {
 
 static int open_file(struct sqlite_store *s, const char *path, enum store_open_mode mode, struct err *e)
 {
-    if (!*path || *path == ':' || strncmp(path, "file:", 5) == 0)
+    if (mode != STORE_SCRATCH && (!*path || *path == ':' || strncmp(path, "file:", 5) == 0))
         return err_set(e, ERR_USAGE, "database \"%.60s\": want the path of a file", path);
     if (mode == STORE_EXISTING && access(path, F_OK))
         return err_set(e, ERR_MISSING, "%s: no such database; gyeol import creates one", path);
-    int flags = SQLITE_OPEN_READWRITE | (mode == STORE_CREATE ? SQLITE_OPEN_CREATE : 0);
+    int flags = SQLITE_OPEN_READWRITE | (mode != STORE_EXISTING ? SQLITE_OPEN_CREATE : 0);
     s->path = strdup(path);
     if (!s->path)
         return err_set(e, ERR_MEMORY, "%s: out of memory", path);
-    /* SQLite would make it readable by everybody; it gives its log the mode of the database. */
-    int fd = mode == STORE_CREATE ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    /* SQLite would make it readable by everybody; it gives its log the mode of the database. Only a file that
+     * is not there is opened: closing one that is would drop the locks that another connection of this
+     * process holds. */
+    int fd = mode == STORE_CREATE && access(path, F_OK) ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (fd >= 0)
         close(fd);
     if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL))

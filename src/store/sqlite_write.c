@@ -4,6 +4,7 @@
 #include "base/when.h"
 #include "store/fold.h"
 
+#include <errno.h>
 #include <string.h>
 
 static int ensure_person(struct sqlite_store *s, const char *id, int64_t *key, enum store_put *what,
@@ -296,19 +297,20 @@ int sqlite_set_frozen(struct store *base, const char *person, bool frozen, int64
  * back and truncating it then takes the old pages out of the log, too, once no reader needs them. */
 static int scrub(struct sqlite_store *s, struct err *e)
 {
-    int rc = sqlite_exec(s, "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY", e);
-    if (rc)
-        return err_prefix(e,
-                          "the person's rows are erased, but the file could not be rewritten; erase again: ");
-    int log = 0, done = 0;
-    rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done);
-    if ((rc & 0xff) == SQLITE_BUSY)
-        return err_set(
-            e, ERR_BUSY,
-            "%s: erased, but another program is reading and the log still holds old pages; they go when "
-            "it closes the database, or erase again then",
-            s->path);
-    return rc ? sqlite_fail(s, e) : 0;
+    int log = 0, done = 0,
+        rc = sqlite_exec(s, "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY", e);
+    if (!rc) {
+        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done);
+        rc = rc ? sqlite_fail(s, e) : 0;
+    }
+    if (!rc)
+        return 0;
+    const char *why = rc == ERR_BUSY ? "another program is reading or writing" : strerror(ENOSPC);
+    return err_set(
+        e, rc,
+        "%s: the rows are gone, but the file could not be written anew (%s), so it and its log may still "
+        "hold bytes of what was erased; erase again, until it says only that there is no such person",
+        s->path, rc == ERR_BUSY || sqlite3_errcode(s->db) == SQLITE_FULL ? why : sqlite3_errmsg(s->db));
 }
 
 int sqlite_erase(struct store *base, const char *person, struct err *e)
@@ -324,6 +326,7 @@ int sqlite_erase(struct store *base, const char *person, struct err *e)
         rc = sqlite_commit(base, e);
     sqlite_rollback(base);
     struct err scrubbed;
-    int log = rc == 0 || rc == ERR_MISSING ? scrub(s, &scrubbed) : 0; /* missing: an earlier erasure's rest */
-    return rc || !log ? rc : err_set(e, log, "%s", scrubbed.msg);
+    int left =
+        rc == 0 || rc == ERR_MISSING ? scrub(s, &scrubbed) : 0; /* missing: the rest of an earlier erasure */
+    return left ? err_set(e, left, "%s", scrubbed.msg) : rc;
 }

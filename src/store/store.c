@@ -8,6 +8,8 @@
 int store_open(struct store **out, const char *url, enum store_open_mode mode, struct err *e)
 {
     *out = NULL;
+    if (mode == STORE_SCRATCH)
+        return sqlite_store_open(out, "", mode, e);
     if (strncmp(url, "sqlite:", 7) == 0)
         return sqlite_store_open(out, url + 7, mode, e);
     const char *scheme = strstr(url, "://");
@@ -39,17 +41,19 @@ void store_rollback(struct store *s)
 }
 
 /* What a terminal or a page would act on instead of showing: C0, DEL, C1, and the marks that turn the
- * direction of writing (U+200E, U+200F, U+202A..202E, U+2066..2069). */
+ * direction of writing or begin a line (U+061C, U+200E, U+200F, U+2028..202E, U+2066..2069). */
 static bool is_control(const unsigned char *s)
 {
     if (*s < 0x20 || *s == 0x7F)
         return true;
     if (*s == 0xC2)
         return s[1] < 0xA0;
+    if (*s == 0xD8)
+        return s[1] == 0x9C;
     if (*s != 0xE2)
         return false;
     unsigned low = s[1] && s[2] ? (unsigned)(s[1] & 0x3F) << 6 | (s[2] & 0x3F) : 0;
-    return low == 0x0E || low == 0x0F || (low >= 0x2A && low <= 0x2E) || (low >= 0x66 && low <= 0x69);
+    return low == 0x0E || low == 0x0F || (low >= 0x28 && low <= 0x2E) || (low >= 0x66 && low <= 0x69);
 }
 
 /* Ids are keys in URLs and files: some text, nothing invisible that acts, not longer than they need be. */

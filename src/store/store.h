@@ -26,7 +26,8 @@
 
 struct store;
 
-enum store_open_mode { STORE_EXISTING, STORE_CREATE };
+/* STORE_SCRATCH: a private database without a name that vanishes when closed; the url is ignored. */
+enum store_open_mode { STORE_EXISTING, STORE_CREATE, STORE_SCRATCH };
 
 enum store_put { STORE_SAME, STORE_ADDED, STORE_CHANGED };
 

@@ -94,7 +94,18 @@ is "... and its posts are there" "$(sqlite3 "$dir/race.db" 'select count(*) from
 wait
 is "two first imports at once are both there" "$(sqlite3 "$dir/both.db" 'select count(*) from post')" 20031
 is "a new database is its owner's alone" "$(stat -c %a "$dir/both.db")" 600
-is "no temporary database is left" "$(ls "$dir" | grep -c new-)" 0
+# The log of a database that was removed must not be taken for the new one's.
+"$gyeol" import --db "$dir/old.db" "$dir/good" >/dev/null
+"$gyeol" batch --db "$dir/old.db" --follow >/dev/null 2>&1 & pid=$!
+for _ in $(seq 50); do [ -s "$dir/old.db-wal" ] && break; sleep 0.05; done
+sleep 0.2; kill -9 $pid; wait $pid 2>/dev/null
+[ -s "$dir/old.db-wal" ] && ok "a killed batch leaves a log" || not_ok "a killed batch leaves a log"
+rm "$dir/old.db"
+"$gyeol" import --db "$dir/old.db" "$top/data/demo" >/dev/null
+is "a stale log does not harm a new database" "$(sqlite3 "$dir/old.db" 'pragma integrity_check; select count(*) from post' | tr '\n' ' ')" "ok 31 "
+ln -s "$dir/target.db" "$dir/link.db"
+"$gyeol" import --db "$dir/link.db" "$top/data/demo" >/dev/null
+is "a link that leads nowhere yet: the new database is the owner's alone" "$(stat -c %a "$dir/target.db")" 600
 printf 'id,person,content\n5,a,one text here\n' >"$dir/good/posts.csv"; rm "$dir/good/posts.tsv"; mkdir "$dir/more"; printf 'id,person,content\n5,a,another text\n' >"$dir/more/posts.csv"
 refused "one id in two files" 1 'nothing was imported|is in' bash -c "'$gyeol' import --db '$dir/both.db' '$dir/good' '$dir/more' 2>&1 >/dev/null | tail -1 >&2; exit 1"
 printf 'id,person,mission,content\n101,ghost,m99,mine\n' >"$dir/more/posts.csv"

@@ -86,8 +86,15 @@ kill -TERM $pid; wait $pid; status=$?
 is "--follow judges a post that arrives" "$(g user export junho | jq '[.judgements[] | select(.post == "f1")] | length')" 1
 is "--follow leaves cleanly on SIGTERM" "$status" 0
 
-# A locked database: one clear line after the wait.
+# A reader that holds on, a locked database: one clear line after the wait.
 if [ -z "${SHORT:-}" ]; then
+    sqlite3 "$db" >/dev/null 2>&1 < <(echo 'begin; select count(*) from post;'; sleep 14) & reader=$!
+    sleep 0.5
+    refused "erasing beside a reader that holds on says what is left" 1 'the rows are gone, but the file could not be written anew' \
+        "$gyeol" user erase seoyeon --db "$db"
+    kill $reader 2>/dev/null; wait $reader 2>/dev/null
+    refused "... and erasing again finishes it" 1 'no person "seoyeon"' "$gyeol" user erase seoyeon --db "$db"
+    is "... to the last byte" "$(cat "$db" "$db"-* 2>/dev/null | grep -acE 'seoyeon|평행우주')" 0
     sqlite3 "$db" >/dev/null 2>&1 < <(echo 'begin immediate;'; sleep 13) & locker=$!
     sleep 0.5
     refused "a locked database" 1 'locked by another program' "$gyeol" import --db "$db" "$top/data/demo"
