@@ -1,6 +1,8 @@
 #include "cli/cli.h"
 
+#include "base/buf.h"
 #include "base/when.h"
+#include "text/utf8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -122,6 +124,20 @@ json_t *cli_json_identity(const struct judge *j)
     const struct judge_identity *id = &j->identity;
     return json_pack("{s:s, s:s, s:s, s:s?}", "mode", id->mode, "model", id->model, "model_sha256",
                      id->model_sha256, "adapter_sha256", *id->adapter_sha256 ? id->adapter_sha256 : NULL);
+}
+
+json_t *cli_json_text(const char *s)
+{
+    struct buf b = {0};
+    size_t n = strlen(s), bad;
+    for (; !utf8_valid(s, n, &bad); s += bad + 1, n -= bad + 1) {
+        buf_add(&b, s, bad);
+        buf_str(&b, "\uFFFD");
+    }
+    buf_add(&b, s, n);
+    json_t *v = b.failed ? NULL : json_stringn(b.data, b.len);
+    buf_deinit(&b);
+    return v;
 }
 
 json_t *cli_json_time(int64_t ms)

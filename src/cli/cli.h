@@ -61,7 +61,8 @@ int cli_print_json(json_t *v);
 json_t *cli_json_real(double v, int digits); /* null for NAN; rounded to `digits` decimals */
 json_t *cli_json_scores(const int scores[AXES]);
 json_t *cli_json_identity(const struct judge *j);
-json_t *cli_json_time(int64_t ms); /* null for STORE_NO_TIME */
+json_t *cli_json_text(const char *s); /* bytes that are not UTF-8 (somebody else wrote them) as U+FFFD */
+json_t *cli_json_time(int64_t ms);    /* null for STORE_NO_TIME */
 
 /* Flushes standard output; a full disk or closed pipe is an error like any other. */
 int cli_finish(int status);

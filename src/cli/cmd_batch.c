@@ -152,8 +152,9 @@ static int judge_once(const struct arguments *o, struct store *s, const struct j
         rc = err_set(e, ERR_STOPPED,
                      "interrupted; what was judged is kept, run gyeol batch again for the rest");
     if (!rc && r.failed)
-        rc = err_set(e, ERR_FORMAT, "%lld posts could not be judged and still wait; the first: %s",
-                     (long long)r.failed, r.first_failure);
+        rc =
+            err_set(e, ERR_FORMAT, "%lld post%s could not be judged and still wait%s; the first: %s",
+                    (long long)r.failed, r.failed == 1 ? "" : "s", r.failed == 1 ? "s" : "", r.first_failure);
     return rc;
 }
 

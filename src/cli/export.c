@@ -38,10 +38,10 @@ static int add_freeze(void *context, const struct store_freeze *v, struct err *e
 static int add_post(void *context, const struct store_post *v, struct err *e)
 {
     return append(context,
-                  json_pack("{s:s, s:s?, s:o, s:o, s:o, s:s}", "id", v->id, "mission", v->mission,
+                  json_pack("{s:s, s:s?, s:o, s:o, s:o, s:o}", "id", v->id, "mission", v->mission,
                             "written_at", cli_json_time(v->written_at), "edited_at",
                             cli_json_time(v->edited_at), "deleted_at", cli_json_time(v->deleted_at),
-                            "content", v->content),
+                            "content", cli_json_text(v->content)),
                   e);
 }
 

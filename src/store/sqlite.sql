@@ -13,6 +13,12 @@ CREATE TABLE person (
 ) STRICT;
 CREATE INDEX person_order ON person (ext_rank, ext);
 
+-- An erasure whose bytes may still be in unused parts of the file: set with the deletion, cleared when the file has been
+-- written anew and its log truncated.
+CREATE TABLE scrub (
+    due_at INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE survey (
     person_id INTEGER NOT NULL REFERENCES person (id) ON DELETE CASCADE,
     taken_at INTEGER NOT NULL,

@@ -64,7 +64,8 @@ static const char *const text[STATEMENTS] = {
     [S_JUDGEMENT_ADD] =
         "INSERT INTO judgement (post_id, version, model_id, counts, policy, weight, judged_at, latency_ms, "
         "reason, " JUDGEMENT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, "
-        "$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT DO NOTHING",
+        "$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT (post_id, "
+        "version, model_id) DO UPDATE SET counts = 1",
     [S_POST_DONE] = "UPDATE post SET pending = 0 WHERE id = $1",
     [S_PENDING] = "SELECT " PENDING_COLUMNS PENDING_FROM "p.pending = 1" PENDING_PAGE,
     [S_PENDING_ALL] = "SELECT " PENDING_COLUMNS PENDING_FROM WAITING_REJUDGE PENDING_PAGE,
@@ -79,6 +80,9 @@ static const char *const text[STATEMENTS] = {
         "UPDATE SET to_at = NULL",
     [S_UNFREEZE] = "UPDATE freeze SET to_at = max($1, from_at) WHERE person_id = $2 AND to_at IS NULL",
     [S_ERASE] = "DELETE FROM person WHERE id = $1",
+    [S_SCRUB_SET] = "INSERT INTO scrub (due_at) VALUES ($1)",
+    [S_SCRUB_GET] = "SELECT 1 FROM scrub LIMIT 1",
+    [S_SCRUB_DONE] = "DELETE FROM scrub",
     [S_PERSON] = "SELECT " PERSON_COLUMNS "WHERE p.ext = $1",
     [S_PEOPLE] =
         "SELECT " PERSON_COLUMNS "WHERE (p.ext_rank, p.ext) > ($1, $2) ORDER BY p.ext_rank, p.ext LIMIT $3",

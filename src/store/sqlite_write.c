@@ -4,7 +4,6 @@
 #include "base/when.h"
 #include "store/fold.h"
 
-#include <errno.h>
 #include <string.h>
 
 static int ensure_person(struct sqlite_store *s, const char *id, int64_t *key, enum store_put *what,
@@ -261,10 +260,10 @@ int sqlite_put_judgement(struct store *base, const struct store_pending *p, int6
     rc = 0;
     if (counted)
         rc = sqlite_run(s, sqlite_bind(s, S_COUNTS_CLEAR, e, "i", p->post_key), e);
-    if (!rc && !p->judged)
-        rc = add_judgement(s, p, model, j, e);
-    if (!rc)
+    if (!rc && p->judged)
         rc = sqlite_run(s, sqlite_bind(s, S_COUNTS_SET, e, "iii", p->post_key, I64(p->version), model), e);
+    else if (!rc)
+        rc = add_judgement(s, p, model, j, e);
     if (!rc && !counted)
         rc = sqlite_run(s, sqlite_bind(s, S_POST_DONE, e, "i", p->post_key), e);
     if (!rc)
@@ -295,27 +294,36 @@ int sqlite_set_frozen(struct store *base, const char *person, bool frozen, int64
 /* Erasure: secure_delete overwrites freed cells and pages, but when SQLite balances a tree an old copy of a
  * cell can stay in the unused part of a page that lives on. VACUUM writes every page anew; copying the log
  * back and truncating it then takes the old pages out of the log, too, once no reader needs them. */
-static int scrub(struct sqlite_store *s, struct err *e)
+static int write_anew(struct sqlite_store *s, struct err *e)
 {
-    int log = 0, done = 0,
-        rc = sqlite_exec(s, "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY", e);
-    if (!rc) {
-        rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done);
-        rc = rc ? sqlite_fail(s, e) : 0;
-    }
+    int log = 0, done = 0;
+    int rc = sqlite_exec(s, "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY", e);
+    if (!rc && sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log, &done))
+        rc = sqlite_fail(s, e);
     if (!rc)
         return 0;
-    const char *why = rc == ERR_BUSY ? "another program is reading or writing" : strerror(ENOSPC);
     return err_set(
         e, rc,
         "%s: the rows are gone, but the file could not be written anew (%s), so it and its log may still "
         "hold bytes of what was erased; erase again, until it says only that there is no such person",
-        s->path, rc == ERR_BUSY || sqlite3_errcode(s->db) == SQLITE_FULL ? why : sqlite3_errmsg(s->db));
+        s->path, rc == ERR_BUSY ? "another program is reading or writing" : sqlite3_errmsg(s->db));
+}
+
+/* What this erasure, or an earlier one that was cut short, has left to do. */
+static int scrub_if_due(struct sqlite_store *s, struct err *e)
+{
+    int rc = sqlite_step(s, sqlite_bind(s, S_SCRUB_GET, e, ""), e);
+    if (rc <= 0)
+        return rc;
+    sqlite3_reset(s->stmt[S_SCRUB_GET]); /* VACUUM wants no statement open */
+    rc = write_anew(s, e);
+    return rc ? rc : sqlite_run(s, sqlite_bind(s, S_SCRUB_DONE, e, ""), e);
 }
 
 int sqlite_erase(struct store *base, const char *person, struct err *e)
 {
     struct sqlite_store *s = self(base);
+    struct err left;
     int64_t key;
     int rc = sqlite_begin(base, e);
     if (!rc)
@@ -323,10 +331,12 @@ int sqlite_erase(struct store *base, const char *person, struct err *e)
     if (!rc)
         rc = sqlite_run(s, sqlite_bind(s, S_ERASE, e, "i", key), e);
     if (!rc)
+        rc = sqlite_run(s, sqlite_bind(s, S_SCRUB_SET, e, "i", when_now()), e);
+    if (!rc)
         rc = sqlite_commit(base, e);
     sqlite_rollback(base);
-    struct err scrubbed;
-    int left =
-        rc == 0 || rc == ERR_MISSING ? scrub(s, &scrubbed) : 0; /* missing: the rest of an earlier erasure */
-    return left ? err_set(e, left, "%s", scrubbed.msg) : rc;
+    if (rc && rc != ERR_MISSING)
+        return rc;
+    int due = scrub_if_due(s, &left);
+    return due ? err_set(e, due, "%s", left.msg) : rc;
 }

@@ -86,6 +86,16 @@ kill -TERM $pid; wait $pid; status=$?
 is "--follow judges a post that arrives" "$(g user export junho | jq '[.judgements[] | select(.post == "f1")] | length')" 1
 is "--follow leaves cleanly on SIGTERM" "$status" 0
 
+# One person's bad data, written by another program, stops neither the batch nor the person's export.
+rm -f "$db"*; g import "$top/data/demo" >/dev/null
+sqlite3 "$db" "update post set content = cast(x'ED959CFF20EAB880' as text) where ext = '301'"
+refused "a post that is not UTF-8 is named, without its text" 1 '1 post could not be judged and still waits; the first: post 301: text is not UTF-8: byte 0xff at offset 3' \
+    "$gyeol" batch --db "$db"
+is "... and the others are judged" "$(sqlite3 "$db" 'select count(*) from judgement')" 30
+is "... and its writer can export it" "$(g user export seoyeon | jq -r '.posts[] | select(.id == "301") | .content')" "$(printf '한\357\277\275 글')"
+
+refused "erasing nobody" 1 'no person "nobody"' "$gyeol" user erase nobody --db "$db"
+
 # A reader that holds on, a locked database: one clear line after the wait.
 if [ -z "${SHORT:-}" ]; then
     sqlite3 "$db" >/dev/null 2>&1 < <(echo 'begin; select count(*) from post;'; sleep 14) & reader=$!
