@@ -40,6 +40,13 @@ void model_close(struct model *m)
     free(m);
 }
 
+void model_attach(struct model *m, void *map, size_t map_bytes, unsigned char *block)
+{
+    m->map = map;
+    m->map_bytes = map_bytes;
+    layout_carve(m, block);
+}
+
 /* Pages straight from the kernel: zeroed, aligned, and returned whole when the model closes. */
 static int allocate_block(struct model *m, struct err *e)
 {
@@ -47,9 +54,7 @@ static int allocate_block(struct model *m, struct err *e)
     if (p == MAP_FAILED)
         return err_errno(e, "%zu MB for the weights", m->block_bytes >> 20);
     madvise(p, m->block_bytes, MADV_HUGEPAGE);
-    m->map = p;
-    m->map_bytes = m->block_bytes;
-    layout_carve(m, p);
+    model_attach(m, p, m->block_bytes, p);
     return 0;
 }
 

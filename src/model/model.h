@@ -55,6 +55,8 @@ int model_random(struct model **out, const struct config *c, enum model_type typ
 
 /* A model without weights, bytes of its block, and filling a block from a checkpoint (pack files do that). */
 int model_new(struct model **out, const struct config *c, enum model_type type, struct err *e) MUST_CHECK;
+/* Gives m a mapping, closed with it, that holds its block. */
+void model_attach(struct model *m, void *map, size_t map_bytes, unsigned char *block);
 size_t model_block_bytes(const struct config *c, enum model_type type); /* 0: overflow */
 int model_fill(unsigned char *block, const struct config *config, enum model_type type, const struct checkpoint *c,
                struct progress *progress, struct err *e) MUST_CHECK; /* progress in bytes, or NULL */
