@@ -20,13 +20,14 @@ may() {
     case $1 in
     base) echo base ;;
     text) echo base text ;;
+    compute) echo base compute ;;
     data) echo base text data ;;
     store) echo base store ;;
     judge) echo base text judge ;;
     train) echo base text data judge train ;;
     pipeline) echo base data judge store pipeline ;;
     api) echo base judge api ;;
-    cli) echo base text data judge train store pipeline cli ;;
+    cli) echo base text compute data judge train store pipeline cli ;;
     *) echo "" ;;
     esac
 }

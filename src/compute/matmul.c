@@ -1,0 +1,90 @@
+/* The product as the model calls it: space for the rounded activations, and the work split over threads. */
+#include "base/size.h"
+#include "compute/kernels.h"
+
+#include <omp.h>
+#include <stdalign.h>
+
+enum {
+    ALIGN = 64,
+    GROUP = 4,       /* panels that the kernels take at once: no thread's range cuts a group */
+    ALONE = 1 << 14, /* values to round, or output-tokens, not worth waking a thread for */
+};
+
+/* Sizes of the three parts, each rounded up to ALIGN. */
+struct layout {
+    size_t values, scale, sum;
+};
+
+static bool part(size_t T, size_t per_row, size_t size, size_t *out)
+{
+    size_t n;
+    if (!size_mul(T, per_row, &n) || !size_mul(n, size, &n) || !size_add(n, ALIGN - 1, &n))
+        return false;
+    *out = n / ALIGN * ALIGN;
+    return true;
+}
+
+static bool lay_out(struct layout *l, enum dtype type, size_t T, size_t cols)
+{
+    size_t blocks = cols / ACT_BLOCK + (cols % ACT_BLOCK != 0);
+    *l = (struct layout){0};
+    if (type == DT_F32)
+        return true;
+    if (type == DT_BF16)
+        return cols < SIZE_MAX && part(T, cols + cols % 2, sizeof(uint16_t), &l->values);
+    return blocks <= SIZE_MAX / ACT_BLOCK && part(T, blocks * ACT_BLOCK, 1, &l->values) &&
+           part(T, blocks, sizeof(float), &l->scale) && part(T, blocks * 4, sizeof(int32_t), &l->sum);
+}
+
+size_t activation_bytes(enum dtype type, size_t T, size_t cols)
+{
+    struct layout l;
+    size_t n;
+    if (!lay_out(&l, type, T, cols) || !size_add(l.values, l.scale, &n) || !size_add(n, l.sum, &n))
+        return SIZE_MAX / ALIGN * ALIGN; /* which no allocator has */
+    return n;
+}
+
+void activation_init(struct activation *a, enum dtype type, size_t T, size_t cols, void *space)
+{
+    struct layout l;
+    unsigned char *at = space;
+    *a = (struct activation){.type = type, .rows = T, .cols = cols};
+    lay_out(&l, type, T, cols);
+    if (type == DT_BF16)
+        a->bf16 = (uint16_t *)at;
+    else if (type != DT_F32) {
+        a->q = (int8_t *)at;
+        a->scale = (float *)(at + l.values);
+        a->sum = (int32_t *)(at + l.values + l.scale);
+    }
+}
+
+void matmul_prepare(const struct kernels *k, struct activation *a, const float *x, size_t ldx)
+{
+    if (a->type == DT_F32) {
+        a->f32 = x;
+        a->ld = ldx;
+        return;
+    }
+    size_t T = a->rows;
+#pragma omp parallel if (T > 1 && T * a->cols > ALONE)
+    {
+        size_t n = (size_t)omp_get_num_threads(), i = (size_t)omp_get_thread_num();
+        k->prepare(a, x, ldx, T * i / n, T * (i + 1) / n);
+    }
+}
+
+void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a)
+{
+    size_t panels = matrix_panels(w->rows), groups = (panels + GROUP - 1) / GROUP;
+#pragma omp parallel if (groups > 1 && w->rows * w->cols > ALONE)
+    {
+        size_t n = (size_t)omp_get_num_threads(), i = (size_t)omp_get_thread_num();
+        size_t from = groups * i / n * GROUP, to = groups * (i + 1) / n * GROUP;
+        if (from < to)
+            k->matmul(y, ldy, w, a, from, to < panels ? to : panels, false);
+    }
+}
