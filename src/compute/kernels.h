@@ -74,5 +74,8 @@ void activation_init(struct activation *a, enum dtype type, size_t T, size_t col
 /* The threaded whole: prepares x (all threads), then multiplies panels split over OpenMP's threads. */
 void matmul_prepare(const struct kernels *k, struct activation *a, const float *x, size_t ldx);
 void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w, const struct activation *a);
+/* y += x W^T; F32 and BF16 weights only. */
+void matmul_add(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a);
 
 #endif

@@ -45,4 +45,8 @@ void matrix_pack_blocks(void *panel, enum dtype type, const unsigned char *rows,
 /* One row as floats [cols]: embedding lookup, tests. */
 void matrix_row(float *out, const struct matrix *m, size_t row);
 
+/* Packs rows `ids` (n of them, each < m->rows) of m as a matrix of their own into `out` (matrix_bytes), value for
+ * value. */
+void matrix_gather(void *out, const struct matrix *m, const int32_t *ids, size_t n);
+
 #endif

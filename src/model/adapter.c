@@ -52,9 +52,11 @@ int adapter_load(struct adapter **out, const struct peft *p, const struct model 
 {
     const struct config *c = &m->config;
     struct sizes size = measure(p, c);
+    *out = NULL;
+    if (size.rank > ADAPTER_RANK_MAX)
+        return err_set(e, ERR_LIMIT, "%s: rank %zu, want at most %d", peft_dir(p), size.rank, ADAPTER_RANK_MAX);
     struct adapter *a = calloc(1, sizeof *a);
     float *row = malloc((PANEL * size.widest + 1) * sizeof *row);
-    *out = NULL;
     if (a) {
         a->lora = calloc((size_t)c->layers * LINEARS, sizeof *a->lora);
         a->block = aligned_alloc(64, (size.bytes + 127) & ~(size_t)63);

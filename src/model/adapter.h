@@ -5,6 +5,8 @@
 #include "format/peft.h"
 #include "model/model.h"
 
+#define ADAPTER_RANK_MAX 512
+
 struct lora {
     struct matrix a; /* [r, inputs] F32, scale multiplied in; rows 0: this weight is not adapted */
     struct matrix b; /* [outputs, r] F32 */

@@ -49,6 +49,19 @@ static void visible(const struct kv *s, size_t low, size_t positions, size_t *be
     *begin = low > s->start ? (low - s->start) & ~(size_t)(PANEL - 1) : 0;
 }
 
+/* Takes the hidden positions' weight away and gives it to the others in proportion. */
+static void hide(float *p, size_t n, const struct query *q)
+{
+    float gone = 0;
+    for (size_t i = q->hide_begin; i < q->hide_end && i < n; i++) {
+        gone += p[i];
+        p[i] = 0;
+    }
+    if (gone > 0 && gone < 1)
+        for (size_t i = 0; i < n; i++)
+            p[i] /= 1 - gone;
+}
+
 static void tile_head(const struct attention *a, const struct tile *t, size_t h, float *s)
 {
     const struct config *c = a->config;
@@ -71,6 +84,7 @@ static void tile_head(const struct attention *a, const struct tile *t, size_t h,
     for (size_t r = 0; r < t->n; r++) {
         size_t seen = t->position + r + 1, lo = window && seen > window ? seen - window : 0;
         k->softmax(s + r * lds, lo, seen, c->attention_scale, c->attention_softcap);
+        hide(s + r * lds, seen, &a->query[t->first]);
         size_t filled = (seen + 15) & ~(size_t)15;
         if (filled < positions)
             memset(s + r * lds + filled, 0, (positions - filled) * sizeof *s);

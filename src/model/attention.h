@@ -7,6 +7,7 @@
 struct query {
     struct kv *kv;   /* the segment the token is in */
     size_t position; /* absolute */
+    size_t hide_begin, hide_end; /* positions it does not see; the same for all tokens of a run */
 };
 
 struct attention {

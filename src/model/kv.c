@@ -25,9 +25,11 @@ size_t kv_bytes(const struct config *c, size_t capacity)
     return n;
 }
 
-int kv_new(struct kv **out, const struct model *m, struct kv *parent, size_t capacity, struct err *e)
+int kv_new(struct kv **out, const struct model *m, struct kv *parent, size_t capacity, bool transient,
+           struct err *e)
 {
-    size_t bytes = kv_bytes(&m->config, capacity), heads = (size_t)m->config.layers * m->config.kv_heads;
+    size_t layers = transient ? 1 : m->config.layers, heads = layers * m->config.kv_heads;
+    size_t bytes = kv_bytes(&m->config, capacity) / m->config.layers * layers;
     struct kv *kv = calloc(1, sizeof *kv);
     /* Zeroed: cells not yet written are multiplied with zero probabilities, and must be finite. */
     float *cells = bytes ? calloc(1, bytes + 63) : NULL;
@@ -38,6 +40,7 @@ int kv_new(struct kv **out, const struct model *m, struct kv *parent, size_t cap
         return err_set(e, ERR_MEMORY, "out of memory for keys and values of %zu positions", capacity);
     }
     kv->heads = m->config.kv_heads;
+    kv->layers = layers;
     kv->capacity = (capacity + 15) & ~(size_t)15;
     head_floats(&m->config, kv->capacity, &kv->k_head, &kv->v_head);
     kv->space = cells;
@@ -71,12 +74,12 @@ void kv_reuse(struct kv *kv, struct kv *parent)
 
 float *kv_keys(const struct kv *kv, size_t layer, size_t head)
 {
-    return kv->k + (layer * kv->heads + head) * kv->k_head;
+    return kv->k + (layer % kv->layers * kv->heads + head) * kv->k_head;
 }
 
 float *kv_values(const struct kv *kv, size_t layer, size_t head)
 {
-    return kv->v + (layer * kv->heads + head) * kv->v_head;
+    return kv->v + (layer % kv->layers * kv->heads + head) * kv->v_head;
 }
 
 void kv_put(struct kv *kv, size_t layer, size_t head, size_t Dh, size_t i, const float *k, const float *v)

@@ -15,12 +15,16 @@ struct kv {
     size_t n;          /* cells filled */
     size_t capacity;   /* multiple of 16 */
     size_t heads;      /* Hk */
+    size_t layers;     /* 1 when transient */
     float *k, *v;      /* [layers][Hk] of the above */
     size_t k_head, v_head; /* floats of one head's keys, values */
     void *space;
 };
 
-int kv_new(struct kv **out, const struct model *m, struct kv *parent, size_t capacity, struct err *e) MUST_CHECK;
+/* transient: cells of one layer only, each layer overwriting the last one's: enough for branches, which nothing is
+ * appended to after their pass. */
+int kv_new(struct kv **out, const struct model *m, struct kv *parent, size_t capacity, bool transient,
+           struct err *e) MUST_CHECK;
 void kv_free(struct kv *kv); /* NULL allowed; not the parent */
 
 /* Bytes that kv_new allocates for the cells. */

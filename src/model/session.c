@@ -117,7 +117,7 @@ static size_t carve(struct session *s, unsigned char *at, bool *overflow)
     s->o = take(&at, &n, T * (s->ld_q > s->ld ? s->ld_q : s->ld), f, overflow);
     s->gate = take(&at, &n, T * s->ld_ff, f, overflow);
     s->up = take(&at, &n, T * s->ld_ff, f, overflow);
-    s->low = take(&at, &n, T * SESSION_RANK_MAX, f, overflow);
+    s->low = take(&at, &n, T * ADAPTER_RANK_MAX, f, overflow);
     s->activation = take(&at, &n, widest_activation(s), 1, overflow);
     s->scores = take(&at, &n, (size_t)s->threads * attention_scratch(s->limit.positions), f, overflow);
     for (int kind = 0; kind < 2; kind++)
@@ -169,6 +169,11 @@ const struct model *session_model(const struct session *s)
     return s->model;
 }
 
+size_t session_tokens(const struct session *s)
+{
+    return s->limit.tokens;
+}
+
 size_t session_bytes(const struct session *s)
 {
     return s->bytes;
@@ -180,8 +185,6 @@ void session_set_adapter(struct session *s, const struct adapter *a)
 }
 
 /* --- the steps of a layer, each over T rows */
-
-#define ROWS(T) _Pragma("omp parallel for schedule(static) num_threads(s->threads) if (T > 1)")
 
 static void norm_rows(struct session *s, float *out, const float *x, size_t ld, const float *w, size_t T)
 {
@@ -203,7 +206,7 @@ static void prepare(struct session *s, struct activation *a, enum dtype type, co
                     size_t cols)
 {
     activation_init(a, type, T, cols, s->activation);
-    matmul_prepare(s->model->kernels, a, x, ld, s->threads);
+    matmul_prepare(s->model->kernels, a, x, ld);
 }
 
 /* y [T][ld_y] = x W^T + b + lora. x, ld_x: what `a` was prepared from. */
@@ -213,18 +216,18 @@ static void linear(struct session *s, size_t layer, enum role r, float *y, size_
     const struct kernels *k = s->model->kernels;
     const struct layer *l = &s->model->layer[layer];
     const struct matrix *w = &l->w[r - ROLE_Q];
-    matmul_run(k, y, ld_y, w, a, false, s->threads);
+    matmul_run(k, y, ld_y, w, a);
     add_bias(y, ld_y, l->bias[r - ROLE_Q], w->rows, a->rows);
     const struct lora *lora = s->adapter ? &s->adapter->lora[layer * LINEARS + (size_t)(r - ROLE_Q)] : NULL;
     if (!lora || !lora->a.rows)
         return;
     struct activation in, low;
     activation_init(&in, DT_F32, a->rows, lora->a.cols, NULL);
-    matmul_prepare(k, &in, x, ld_x, s->threads);
-    matmul_run(k, s->low, SESSION_RANK_MAX, &lora->a, &in, false, s->threads);
+    matmul_prepare(k, &in, x, ld_x);
+    matmul_run(k, s->low, ADAPTER_RANK_MAX, &lora->a, &in);
     activation_init(&low, DT_F32, a->rows, lora->b.cols, NULL);
-    matmul_prepare(k, &low, s->low, SESSION_RANK_MAX, s->threads);
-    matmul_run(k, y, ld_y, &lora->b, &low, true, s->threads);
+    matmul_prepare(k, &low, s->low, ADAPTER_RANK_MAX);
+    matmul_add(k, y, ld_y, &lora->b, &low);
 }
 
 /* Per-head norm and rotation of one token's `heads` heads. */
@@ -373,7 +376,8 @@ static void embed(struct session *s, const struct run *runs, size_t n)
             matrix_row(x, &s->model->embedding, (size_t)runs[r].ids[i]);
             for (size_t d = 0; c->embedding_scale != 1 && d < c->width; d++)
                 x[d] *= c->embedding_scale;
-            s->query[t] = (struct query){runs[r].kv, runs[r].kv->start + runs[r].kv->n + i};
+            s->query[t] = (struct query){runs[r].kv, runs[r].kv->start + runs[r].kv->n + i, runs[r].hide_begin,
+                                         runs[r].hide_end};
         }
 }
 
@@ -421,6 +425,7 @@ int session_forward(struct session *s, const struct run *runs, size_t n, const s
 {
     const struct config *c = &s->model->config;
     size_t T;
+    omp_set_num_threads(s->threads);
     place_children(runs, n);
     int rc = check_runs(s, runs, n, &T, e);
     if (rc)
@@ -449,8 +454,9 @@ void session_logits(struct session *s, const struct matrix *head, const float *h
 {
     const struct config *c = &s->model->config;
     struct activation a;
+    omp_set_num_threads(s->threads);
     prepare(s, &a, head->type, hidden, c->width, n, c->width);
-    matmul_run(s->model->kernels, out, ld, head, &a, false, s->threads);
+    matmul_run(s->model->kernels, out, ld, head, &a);
     for (size_t i = 0; c->logit_softcap != 0 && i < n; i++)
         s->model->kernels->softcap(out + i * ld, head->rows, c->logit_softcap);
 }

@@ -6,11 +6,13 @@
 #include "model/adapter.h"
 #include "model/kv.h"
 
-/* One run of tokens appended to a segment. */
+/* One run of tokens appended to a segment. Its tokens do not see positions [hide_begin, hide_end), if any: what a
+ * decision rests on shows when it is hidden. */
 struct run {
     struct kv *kv;
     const int32_t *ids;
     size_t n;
+    size_t hide_begin, hide_end;
 };
 
 struct session;
@@ -25,6 +27,7 @@ int session_new(struct session **out, const struct model *m, const struct sessio
                 struct err *e) MUST_CHECK;
 void session_free(struct session *s); /* NULL allowed */
 const struct model *session_model(const struct session *s);
+size_t session_tokens(const struct session *s); /* most of one pass */
 size_t session_bytes(const struct session *s);
 
 /* NULL: the base alone. Borrowed. */
