@@ -11,7 +11,7 @@ int session_prefill(struct session *s, struct kv *kv, const int32_t *ids, size_t
     size_t most = session_tokens(s), before = kv->n;
     for (size_t i = 0; i < n; i += most) {
         size_t k = n - i < most ? n - i : most, last = k - 1;
-        struct run run = {kv, ids + i, k};
+        struct run run = {.kv = kv, .ids = ids + i, .n = k};
         struct outputs out = {.wanted = &last, .wanted_n = i + k == n, .hidden = hidden};
         int rc = session_forward(s, &run, 1, &out, e);
         if (rc) {
