@@ -21,7 +21,7 @@ may() {
     base) echo base ;;
     text) echo base text ;;
     compute) echo base compute ;;
-    format) echo base format ;;
+    format) echo base compute format ;;
     data) echo base text data ;;
     store) echo base store ;;
     judge) echo base text judge ;;
