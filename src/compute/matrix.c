@@ -162,15 +162,15 @@ void matrix_row(float *out, const struct matrix *m, size_t row)
 }
 
 /* Lines of 16 lanes: a lane's part of each from one place to another. */
-static void copy_lane(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane, size_t size,
-                      size_t lines)
+static void copy_lane(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane,
+                      size_t size, size_t lines)
 {
     for (size_t i = 0; i < lines; i++)
         memcpy(to + (i * PANEL + to_lane) * size, from + (i * PANEL + from_lane) * size, size);
 }
 
-static void copy_row(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane, enum dtype type,
-                     size_t bytes)
+static void copy_row(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane,
+                     enum dtype type, size_t bytes)
 {
     if (type == DT_F32 || type == DT_BF16) {
         copy_lane(to, to_lane, from, from_lane, 4, bytes / (4 * PANEL));

@@ -23,7 +23,8 @@ void calibration_decide(const struct calibration *c, int axis, const float logit
     out->decision = !sure ? DECISION_KEEP : out->up > out->down ? DECISION_UP : DECISION_DOWN;
 }
 
-static int read_axis(struct calibration_axis *k, const char *name, const char *axis, const json_t *v, struct err *e)
+static int read_axis(struct calibration_axis *k, const char *name, const char *axis, const json_t *v,
+                     struct err *e)
 {
     json_error_t why;
     if (json_unpack_ex((json_t *)v, &why, 0, "{s:F, s:F, s:F, s:F}", "scale", &k->scale, "up", &k->up, "down",
@@ -31,8 +32,8 @@ static int read_axis(struct calibration_axis *k, const char *name, const char *a
         return err_set(e, ERR_FORMAT, "%s: calibration of %s: %.100s", name, axis, why.text);
     if (!(k->scale > 0) || !isfinite(k->scale) || !isfinite(k->up) || !isfinite(k->down) ||
         !(k->threshold >= 0 && k->threshold <= 1))
-        return err_set(e, ERR_FORMAT, "%s: calibration of %s: want scale > 0, finite biases, threshold in 0..1",
-                       name, axis);
+        return err_set(e, ERR_FORMAT,
+                       "%s: calibration of %s: want scale > 0, finite biases, threshold in 0..1", name, axis);
     return 0;
 }
 
@@ -71,6 +72,7 @@ json_t *calibration_json(const struct calibration *c)
                             json_pack("{s:f, s:f, s:f, s:f}", "scale", k->scale, "up", k->up, "down", k->down,
                                       "threshold", k->threshold));
     }
-    return json_pack("{s:o, s:s, s:s, s:s, s:I}", "axes", axes, "prompt_sha256", c->prompt_sha256, "model_sha256",
-                     c->model_sha256, "data_sha256", c->data_sha256, "rows", (json_int_t)c->rows);
+    return json_pack("{s:o, s:s, s:s, s:s, s:I}", "axes", axes, "prompt_sha256", c->prompt_sha256,
+                     "model_sha256", c->model_sha256, "data_sha256", c->data_sha256, "rows",
+                     (json_int_t)c->rows);
 }

@@ -1,6 +1,6 @@
-/* What makes a language model's logits honest probabilities: per axis one inverse temperature and two biases, fitted on
- * labelled posts, and the threshold that decides (train/calibrate.h chooses them). Bound to the words and weights it
- * was fitted with. */
+/* What makes a language model's logits honest probabilities: per axis one inverse temperature and two biases,
+ * fitted on labelled posts, and the threshold that decides (train/calibrate.h chooses them). Bound to the
+ * words and weights it was fitted with. */
 #ifndef GYEOL_JUDGE_CALIBRATION_H
 #define GYEOL_JUDGE_CALIBRATION_H
 
@@ -26,7 +26,8 @@ void calibration_none(struct calibration *c);
 /* Probabilities and decision of one axis from the logits of up, keep, down. */
 void calibration_decide(const struct calibration *c, int axis, const float logit[3], struct judge_axis *out);
 
-/* The object under "calibration" in gyeol.json. `name` for messages. A calibration of another prompt is refused. */
+/* The object under "calibration" in gyeol.json. `name` for messages. A calibration of another prompt is
+ * refused. */
 int calibration_read(struct calibration *c, const char *name, const json_t *v, struct err *e) MUST_CHECK;
 json_t *calibration_json(const struct calibration *c);
 

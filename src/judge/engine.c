@@ -77,8 +77,10 @@ static void copy_text(char *to, size_t size, const json_t *o, const char *key)
         snprintf(to, size, "%s", s);
 }
 
-/* A judge directory has a gyeol.json with "base"; its adapter is the one named there unless another is given. */
-static int read_judge_directory(struct plan *p, const char *dir, const char *file, const char *adapter, struct err *e)
+/* A judge directory has a gyeol.json with "base"; its adapter is the one named there unless another is given.
+ */
+static int read_judge_directory(struct plan *p, const char *dir, const char *file, const char *adapter,
+                                struct err *e)
 {
     const char *base = json_string_value(json_object_get(p->judge, "base"));
     const char *own = json_string_value(json_object_get(p->judge, "adapter"));
@@ -139,7 +141,8 @@ static int make_plan(struct plan *p, const struct judge_options *o, struct err *
 
 /* --- the parts */
 
-/* The cheapest type that loses nothing to speak of: 4- and 8-bit files as they are, k-quants as 8-bit, others bf16. */
+/* The cheapest type that loses nothing to speak of: 4- and 8-bit files as they are, k-quants as 8-bit, others
+ * bf16. */
 static enum model_type natural_type(const struct checkpoint *c)
 {
     const struct weight *w = checkpoint_weight(c, ROLE_GATE, 0);
@@ -215,7 +218,8 @@ static int open_calibration(struct engine *g, const struct plan *p, struct err *
         return 0;
     int rc = calibration_read(&g->calibration, p->home, p->calibration, e);
     if (!rc && *g->calibration.prompt_sha256 && strcmp(g->calibration.prompt_sha256, g->prompt.sha256) != 0)
-        rc = err_set(e, ERR_STATE, "%s: calibrated for another prompt; run gyeol train calibrate again", p->home);
+        rc = err_set(e, ERR_STATE, "%s: calibrated for another prompt; run gyeol train calibrate again",
+                     p->home);
     return rc;
 }
 

@@ -50,8 +50,8 @@ struct judge_ops {
     int (*judge)(const struct judge *j, const struct judge_input *in, struct judge_verdict *out,
                  struct err *e);
     /* Many such texts at once, where that is faster than one by one; NULL: it is not. */
-    void (*judge_many)(const struct judge *j, const struct judge_input *in, size_t n, struct judge_verdict *out,
-                       struct judge_result *result);
+    void (*judge_many)(const struct judge *j, const struct judge_input *in, size_t n,
+                       struct judge_verdict *out, struct judge_result *result);
     void (*close)(struct judge *j);
 };
 
@@ -79,9 +79,10 @@ void judge_close(struct judge *j); /* NULL allowed */
 int judge_text(const struct judge *j, const struct judge_input *in, struct judge_verdict *out,
                struct err *e) MUST_CHECK;
 
-/* n texts. result[i].rc is 0 where out[i] holds a verdict. Posts are judged together where the judge can do that,
- * else by `workers` threads (0: as many as there are processors); the verdicts are the same either way. */
-void judge_texts(const struct judge *j, const struct judge_input *in, size_t n, int workers, struct judge_verdict *out,
-                 struct judge_result *result);
+/* n texts. result[i].rc is 0 where out[i] holds a verdict. Posts are judged together where the judge can do
+ * that, else by `workers` threads (0: as many as there are processors); the verdicts are the same either way.
+ */
+void judge_texts(const struct judge *j, const struct judge_input *in, size_t n, int workers,
+                 struct judge_verdict *out, struct judge_result *result);
 
 #endif

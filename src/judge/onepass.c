@@ -8,8 +8,10 @@
 
 /* --- memory */
 
-/* A segment with room for n tokens, empty, hanging on `parent`; an older one is used again when it is large enough. */
-static int segment(struct kv **kv, const struct model *m, struct kv *parent, size_t n, bool transient, struct err *e)
+/* A segment with room for n tokens, empty, hanging on `parent`; an older one is used again when it is large
+ * enough. */
+static int segment(struct kv **kv, const struct model *m, struct kv *parent, size_t n, bool transient,
+                   struct err *e)
 {
     if (*kv && (*kv)->capacity >= n) {
         kv_reuse(*kv, parent);
@@ -78,7 +80,8 @@ static void take_logits(struct onepass *j, struct request *r, size_t n)
     session_logits(j->engine->session, &j->verbalisers, j->hidden, n * AXES, j->logits, 16);
     for (size_t i = 0; i < n; i++)
         for (int a = 0; a < AXES; a++)
-            memcpy(r[i].logits[a], j->logits + (i * AXES + (size_t)a) * 16 + (size_t)a * 3, sizeof r[i].logits[a]);
+            memcpy(r[i].logits[a], j->logits + (i * AXES + (size_t)a) * 16 + (size_t)a * 3,
+                   sizeof r[i].logits[a]);
 }
 
 int onepass_run(struct onepass *j, struct request *r, size_t n, struct err *e)
@@ -123,8 +126,8 @@ static int prepare(const struct onepass *j, struct request *r, const struct judg
     return prompt_post(&j->engine->prompt, in->text, in->mission, &r->ids, &cut, e);
 }
 
-static int finish(struct onepass *j, const struct request *r, size_t slot, struct judge_verdict *out, double ms,
-                  struct err *e)
+static int finish(struct onepass *j, const struct request *r, size_t slot, struct judge_verdict *out,
+                  double ms, struct err *e)
 {
     uint64_t start = when_monotonic_ns();
     int rc = 0;
@@ -154,8 +157,8 @@ static void judge_group(struct onepass *j, struct request *r, size_t n, struct j
     }
 }
 
-static void judge_many(const struct judge *base, const struct judge_input *in, size_t n, struct judge_verdict *out,
-                       struct judge_result *result)
+static void judge_many(const struct judge *base, const struct judge_input *in, size_t n,
+                       struct judge_verdict *out, struct judge_result *result)
 {
     struct onepass *j = (struct onepass *)base;
     struct request r[ONEPASS_SLOTS];
@@ -180,7 +183,8 @@ static void judge_many(const struct judge *base, const struct judge_input *in, s
     pthread_mutex_unlock(&j->lock);
 }
 
-static int judge_one(const struct judge *base, const struct judge_input *in, struct judge_verdict *out, struct err *e)
+static int judge_one(const struct judge *base, const struct judge_input *in, struct judge_verdict *out,
+                     struct err *e)
 {
     struct judge_result result;
     judge_many(base, in, 1, out, &result);
@@ -259,7 +263,8 @@ int onepass_open(struct judge **out, const struct judge_options *o, struct err *
     return rc;
 }
 
-int onepass_logits(struct engine *g, const struct judge_input *in, size_t n, float (*logits)[AXES][3], struct err *e)
+int onepass_logits(struct engine *g, const struct judge_input *in, size_t n, float (*logits)[AXES][3],
+                   struct err *e)
 {
     struct judge *base;
     int rc = onepass_over(&base, g, false, e);

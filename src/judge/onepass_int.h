@@ -21,8 +21,8 @@ struct onepass {
     struct slot slot[ONEPASS_SLOTS];
     struct matrix verbalisers; /* [AXES * 3, D] rows of the head */
     void *verbaliser_space;
-    float *hidden;  /* [ONEPASS_SLOTS * AXES][D] */
-    float *logits;  /* [ONEPASS_SLOTS * AXES][16] */
+    float *hidden; /* [ONEPASS_SLOTS * AXES][D] */
+    float *logits; /* [ONEPASS_SLOTS * AXES][16] */
 };
 
 /* One post ready to be judged. */
@@ -35,8 +35,8 @@ struct request {
 /* Judges n <= ONEPASS_SLOTS posts that fit one pass together (or one of any length). */
 int onepass_run(struct onepass *j, struct request *r, size_t n, struct err *e) MUST_CHECK;
 
-/* Fills out->axis[a].quote for every moved axis of a post just judged in slot 0..; judges hidden and deleted spans.
- * Costs at most ONEPASS_EVIDENCE_COST times the tokens of the judgement. */
+/* Fills out->axis[a].quote for every moved axis of a post just judged in slot 0..; judges hidden and deleted
+ * spans. Costs at most ONEPASS_EVIDENCE_COST times the tokens of the judgement. */
 #define ONEPASS_EVIDENCE_COST 3
 int onepass_evidence(struct onepass *j, const struct request *r, size_t slot, struct judge_verdict *out,
                      struct err *e) MUST_CHECK;

@@ -1,11 +1,12 @@
 /* The words put before a model, as token ids: a constant prefix, the post, and one branch per axis.
  *
- *   prefix   chat template's opening, the instruction, what introduces the post      same for every post: cached
- *   post     mission and post (untrusted), end of the user's turn, the answer's opening
- *   branch   per axis, the few words after which one verbaliser token is judged     sees prefix and post only
+ *   prefix   chat template's opening, the instruction, what introduces the post      same for every post:
+ * cached post     mission and post (untrusted), end of the user's turn, the answer's opening branch   per
+ * axis, the few words after which one verbaliser token is judged     sees prefix and post only
  *
- * Serving and training build their tokens here and nowhere else. Untrusted text is encoded apart from the template's
- * words, without control tokens, with the template's markers neutralised (text/chat.h), and cut to `post_tokens`. */
+ * Serving and training build their tokens here and nowhere else. Untrusted text is encoded apart from the
+ * template's words, without control tokens, with the template's markers neutralised (text/chat.h), and cut to
+ * `post_tokens`. */
 #ifndef GYEOL_JUDGE_PROMPT_H
 #define GYEOL_JUDGE_PROMPT_H
 
@@ -25,13 +26,14 @@ struct prompt {
     char sha256[DIGEST_HEX];     /* of everything above: names the template in caches and calibrations */
 };
 
-/* chat: NULL lets the tokenizer and the model's own chat template decide. ERR_FORMAT when no verbaliser triple has
- * single tokens under this tokenizer. */
-int prompt_init(struct prompt *p, const struct tokenizer *t, const struct chat_template *chat, size_t post_tokens,
-                struct err *e) MUST_CHECK;
+/* chat: NULL lets the tokenizer and the model's own chat template decide. ERR_FORMAT when no verbaliser
+ * triple has single tokens under this tokenizer. */
+int prompt_init(struct prompt *p, const struct tokenizer *t, const struct chat_template *chat,
+                size_t post_tokens, struct err *e) MUST_CHECK;
 void prompt_deinit(struct prompt *p);
 
-/* Appends a post's tokens (mission may be NULL), tail included. Valid UTF-8. *cut is set when text was left out. */
+/* Appends a post's tokens (mission may be NULL), tail included. Valid UTF-8. *cut is set when text was left
+ * out. */
 int prompt_post(const struct prompt *p, const char *text, const char *mission, struct tokens *out, bool *cut,
                 struct err *e) MUST_CHECK;
 

@@ -8,7 +8,8 @@
 
 static size_t pair_bytes(const struct peft_pair *p)
 {
-    return p->a ? matrix_bytes(DT_F32, p->rank, p->a->dim[1]) + matrix_bytes(DT_F32, p->b->dim[0], p->rank) : 0;
+    return p->a ? matrix_bytes(DT_F32, p->rank, p->a->dim[1]) + matrix_bytes(DT_F32, p->b->dim[0], p->rank)
+                : 0;
 }
 
 /* Packs a tensor [rows, cols] times `scale` and returns the bytes used. */
@@ -54,7 +55,8 @@ int adapter_load(struct adapter **out, const struct peft *p, const struct model 
     struct sizes size = measure(p, c);
     *out = NULL;
     if (size.rank > ADAPTER_RANK_MAX)
-        return err_set(e, ERR_LIMIT, "%s: rank %zu, want at most %d", peft_dir(p), size.rank, ADAPTER_RANK_MAX);
+        return err_set(e, ERR_LIMIT, "%s: rank %zu, want at most %d", peft_dir(p), size.rank,
+                       ADAPTER_RANK_MAX);
     struct adapter *a = calloc(1, sizeof *a);
     float *row = malloc((PANEL * size.widest + 1) * sizeof *row);
     if (a) {

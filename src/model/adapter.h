@@ -1,4 +1,5 @@
-/* A LoRA adapter beside a model: applied unmerged (y = W x + B (scale A x), in f32), so one base serves many. */
+/* A LoRA adapter beside a model: applied unmerged (y = W x + B (scale A x), in f32), so one base serves many.
+ */
 #ifndef GYEOL_MODEL_ADAPTER_H
 #define GYEOL_MODEL_ADAPTER_H
 

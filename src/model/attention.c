@@ -3,8 +3,8 @@
 #include <omp.h>
 #include <string.h>
 
-/* Query rows that share one walk over the keys: enough for the widest tile of matmul_f32, few enough that their
- * scores stay in the second-level cache. */
+/* Query rows that share one walk over the keys: enough for the widest tile of matmul_f32, few enough that
+ * their scores stay in the second-level cache. */
 enum { TILE = 24, CHAIN_MAX = 16 };
 
 size_t attention_scratch(size_t positions)
@@ -41,8 +41,8 @@ static size_t chain_of(const struct kv *kv, const struct kv *chain[CHAIN_MAX])
     return n;
 }
 
-/* Cells of a segment that any row of the tile sees: [begin, end). Begin is rounded down to a panel: masked scores
- * become zero weights, and adding zero changes nothing. */
+/* Cells of a segment that any row of the tile sees: [begin, end). Begin is rounded down to a panel: masked
+ * scores become zero weights, and adding zero changes nothing. */
 static void visible(const struct kv *s, size_t low, size_t positions, size_t *begin, size_t *end)
 {
     *end = s->start + s->n < positions ? s->n : positions > s->start ? positions - s->start : 0;
@@ -77,9 +77,8 @@ static void tile_head(const struct attention *a, const struct tile *t, size_t h,
     for (size_t i = 0; i < n; i++) {
         visible(chain[i], low, positions, &begin, &end);
         if (begin < end)
-            k->matmul_f32(s + chain[i]->start + begin, lds,
-                          kv_keys(chain[i], a->layer, kv_head) + begin * Dh, Dh * PANEL,
-                          matrix_panels(end - begin), q, a->ld, t->n, Dh, false);
+            k->matmul_f32(s + chain[i]->start + begin, lds, kv_keys(chain[i], a->layer, kv_head) + begin * Dh,
+                          Dh * PANEL, matrix_panels(end - begin), q, a->ld, t->n, Dh, false);
     }
     for (size_t r = 0; r < t->n; r++) {
         size_t seen = t->position + r + 1, lo = window && seen > window ? seen - window : 0;
@@ -96,8 +95,9 @@ static void tile_head(const struct attention *a, const struct tile *t, size_t h,
         visible(chain[i], low, positions, &begin, &end);
         if (begin >= end)
             continue;
-        k->matmul_f32(sum, ldo, kv_values(chain[i], a->layer, kv_head) + begin * PANEL, chain[i]->capacity * PANEL,
-                      matrix_panels(Dh), s + chain[i]->start + begin, lds, t->n, end - begin, add);
+        k->matmul_f32(sum, ldo, kv_values(chain[i], a->layer, kv_head) + begin * PANEL,
+                      chain[i]->capacity * PANEL, matrix_panels(Dh), s + chain[i]->start + begin, lds, t->n,
+                      end - begin, add);
         add = true;
     }
     for (size_t r = 0; r < t->n; r++)

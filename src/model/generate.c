@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int session_prefill(struct session *s, struct kv *kv, const int32_t *ids, size_t n, float *hidden, struct err *e)
+int session_prefill(struct session *s, struct kv *kv, const int32_t *ids, size_t n, float *hidden,
+                    struct err *e)
 {
     size_t most = session_tokens(s), before = kv->n;
     for (size_t i = 0; i < n; i += most) {
@@ -58,7 +59,8 @@ static void sift(int32_t *heap, size_t n, size_t i, const float *p)
     }
 }
 
-int32_t generate_choose(float *logits, size_t V, const struct generate_options *o, uint64_t *state, int32_t *order)
+int32_t generate_choose(float *logits, size_t V, const struct generate_options *o, uint64_t *state,
+                        int32_t *order)
 {
     if (o->temperature <= 0)
         return likeliest(logits, V);

@@ -4,7 +4,8 @@
 
 #include "model/session.h"
 
-/* Appends any number of tokens, in passes of what the session holds; hidden [D] gets the last one's state. n > 0. */
+/* Appends any number of tokens, in passes of what the session holds; hidden [D] gets the last one's state. n
+ * > 0. */
 int session_prefill(struct session *s, struct kv *kv, const int32_t *ids, size_t n, float *hidden,
                     struct err *e) MUST_CHECK;
 
@@ -15,12 +16,13 @@ struct generate_options {
     uint64_t seed;
 };
 
-/* Continues after `hidden`, the state of kv's last token. `token` sees each chosen id and says whether to go on; the
- * id it refuses is not appended. */
+/* Continues after `hidden`, the state of kv's last token. `token` sees each chosen id and says whether to go
+ * on; the id it refuses is not appended. */
 int session_generate(struct session *s, struct kv *kv, float *hidden, const struct generate_options *o,
                      bool (*token)(void *context, int32_t id), void *context, struct err *e) MUST_CHECK;
 
 /* One choice from logits [V], which it may overwrite. order: space for V ids when sampling. */
-int32_t generate_choose(float *logits, size_t V, const struct generate_options *o, uint64_t *state, int32_t *order);
+int32_t generate_choose(float *logits, size_t V, const struct generate_options *o, uint64_t *state,
+                        int32_t *order);
 
 #endif

@@ -1,5 +1,5 @@
-/* Where every weight lies in a model's block. One walk over the configuration gives the offsets; sizing, carving,
- * filling and the pack file all take it, so they cannot disagree. */
+/* Where every weight lies in a model's block. One walk over the configuration gives the offsets; sizing,
+ * carving, filling and the pack file all take it, so they cannot disagree. */
 #include "model/layout.h"
 
 #include "base/size.h"
@@ -16,7 +16,8 @@ int model_type_parse(const char *name)
     return -1;
 }
 
-/* The projections are what quantisation is for. 4-bit embeddings and heads cost more quality than they save. */
+/* The projections are what quantisation is for. 4-bit embeddings and heads cost more quality than they save.
+ */
 enum dtype layout_dtype(enum model_type type, enum role role)
 {
     static const enum dtype projection[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0, DT_F32};

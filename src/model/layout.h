@@ -7,8 +7,8 @@
 struct layout {
     const struct config *config;
     enum model_type type;
-    int role;       /* enum role */
-    uint32_t layer; /* for roles from ROLE_FIRST_LAYER on */
+    int role;             /* enum role */
+    uint32_t layer;       /* for roles from ROLE_FIRST_LAYER on */
     size_t offset, bytes; /* of this entry in the block; 64-byte aligned */
     size_t end;           /* of all so far */
     bool overflow;

@@ -82,8 +82,8 @@ struct fill {
     bool nf4;
 };
 
-/* The stored row that holds row r of Hugging Face's order: GGUF keeps the two halves of a rotated head interleaved
- * (convert_hf_to_gguf.py, LlamaModel.permute). */
+/* The stored row that holds row r of Hugging Face's order: GGUF keeps the two halves of a rotated head
+ * interleaved (convert_hf_to_gguf.py, LlamaModel.permute). */
 static size_t stored_row(const struct weight *w, size_t r)
 {
     if (!w->permuted)
@@ -157,7 +157,8 @@ static int pack_nf4(const struct fill *f, struct err *e)
         rc = err_set(e, ERR_MEMORY, "out of memory for NF4");
     for (size_t p = 0; !rc && p < matrix_panels(f->rows); p++) {
         size_t first = p * PANEL, k = f->rows - first < PANEL ? f->rows - first : PANEL;
-        matrix_pack(f->to + p * matrix_panel_bytes(f->dtype, f->cols), f->dtype, all + first * f->cols, k, f->cols);
+        matrix_pack(f->to + p * matrix_panel_bytes(f->dtype, f->cols), f->dtype, all + first * f->cols, k,
+                    f->cols);
     }
     free(all);
     return rc;
@@ -182,8 +183,8 @@ static void release(const struct tensor *t)
         madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
-int model_fill(unsigned char *block, const struct config *config, enum model_type type, const struct checkpoint *c,
-               struct progress *progress, struct err *e)
+int model_fill(unsigned char *block, const struct config *config, enum model_type type,
+               const struct checkpoint *c, struct progress *progress, struct err *e)
 {
     struct layout l;
     layout_start(&l, config, type);
@@ -195,7 +196,7 @@ int model_fill(unsigned char *block, const struct config *config, enum model_typ
                          .nf4 = type == MODEL_NF4};
         layout_shape(config, r, &f.rows, &f.cols);
         if (!f.weight)
-            return err_set(e, ERR_FORMAT, "%s: no weight %s", checkpoint_path(c), role_hf_name(r));
+            return err_set(e, ERR_FORMAT, "%s: no weight %s", checkpoint_path(c), role_hf_name(r, config));
         int rc = fill_one(&f, r, e);
         if (rc)
             return rc;
@@ -234,7 +235,8 @@ static int random_matrix(unsigned char *to, enum dtype t, size_t rows, size_t co
     return failed;
 }
 
-int model_random(struct model **out, const struct config *c, enum model_type type, uint64_t seed, struct err *e)
+int model_random(struct model **out, const struct config *c, enum model_type type, uint64_t seed,
+                 struct err *e)
 {
     struct layout l;
     int rc = model_new(out, c, type, e);

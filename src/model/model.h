@@ -1,7 +1,9 @@
-/* A decoder ready to run: configuration, and all weights in one block of memory (an allocation, or a mapped pack
- * file) in the layout the kernels read. Read-only after opening, so any number of sessions and threads share it.
+/* A decoder ready to run: configuration, and all weights in one block of memory (an allocation, or a mapped
+ * pack file) in the layout the kernels read. Read-only after opening, so any number of sessions and threads
+ * share it.
  *
- * Letters: D width, H query heads, Hk key/value heads, Dh head width, F feed-forward width, V vocabulary, T tokens. */
+ * Letters: D width, H query heads, Hk key/value heads, Dh head width, F feed-forward width, V vocabulary, T
+ * tokens. */
 #ifndef GYEOL_MODEL_MODEL_H
 #define GYEOL_MODEL_MODEL_H
 
@@ -20,8 +22,8 @@ struct layer {
     const float *norm[NORMS];   /* multipliers; NULL: none */
 };
 
-/* How the linear weights are kept. NF4 is what QLoRA trains on: the decoder's projections rounded to NF4 (blocks of
- * 64, double quantised), then computed with in f32; embedding, head and norms stay as they are. */
+/* How the linear weights are kept. NF4 is what QLoRA trains on: the decoder's projections rounded to NF4
+ * (blocks of 64, double quantised), then computed with in f32; embedding, head and norms stay as they are. */
 enum model_type { MODEL_F32, MODEL_BF16, MODEL_Q8_0, MODEL_Q4_0, MODEL_NF4, MODEL_TYPES };
 extern const char *const model_type_name[MODEL_TYPES];
 int model_type_parse(const char *name); /* -1: no such type */
@@ -36,16 +38,17 @@ struct model {
     struct layer *layer;           /* [layers] */
     unsigned char *block;          /* the weights */
     size_t block_bytes;
-    void *map;                     /* the mapping that holds the block: a pack file's, or anonymous */
+    void *map; /* the mapping that holds the block: a pack file's, or anonymous */
     size_t map_bytes;
 };
 
 /* Weights of a checkpoint in memory of our own. */
-int model_load(struct model **out, const struct checkpoint *c, enum model_type type, struct err *e) MUST_CHECK;
+int model_load(struct model **out, const struct checkpoint *c, enum model_type type,
+               struct err *e) MUST_CHECK;
 void model_close(struct model *m); /* NULL allowed */
 
-/* Rows `ids` of the output head as a small matrix of their own (same values, same kernel, so the same logits bit for
- * bit); *space is malloc'd and the caller's. */
+/* Rows `ids` of the output head as a small matrix of their own (same values, same kernel, so the same logits
+ * bit for bit); *space is malloc'd and the caller's. */
 int model_head_rows(const struct model *m, const int32_t *ids, size_t n, struct matrix *out, void **space,
                     struct err *e) MUST_CHECK;
 
@@ -58,7 +61,8 @@ int model_new(struct model **out, const struct config *c, enum model_type type, 
 /* Gives m a mapping, closed with it, that holds its block. */
 void model_attach(struct model *m, void *map, size_t map_bytes, unsigned char *block);
 size_t model_block_bytes(const struct config *c, enum model_type type); /* 0: overflow */
-int model_fill(unsigned char *block, const struct config *config, enum model_type type, const struct checkpoint *c,
-               struct progress *progress, struct err *e) MUST_CHECK; /* progress in bytes, or NULL */
+int model_fill(unsigned char *block, const struct config *config, enum model_type type,
+               const struct checkpoint *c, struct progress *progress,
+               struct err *e) MUST_CHECK; /* progress in bytes, or NULL */
 
 #endif

@@ -88,8 +88,8 @@ int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct 
 static void name_beside(struct buf *out, const struct checkpoint *c, enum model_type type)
 {
     buf_reset(out);
-    buf_printf(out, "%s%s.%s.%s.pack", checkpoint_path(c), checkpoint_gguf(c) ? "" : "/gyeol", model_type_name[type],
-               PACK_LAYOUT);
+    buf_printf(out, "%s%s.%s.%s.pack", checkpoint_path(c), checkpoint_gguf(c) ? "" : "/gyeol",
+               model_type_name[type], PACK_LAYOUT);
 }
 
 static void name_cached(struct buf *out, const struct checkpoint *c, enum model_type type, const char *stamp)
@@ -101,8 +101,8 @@ static void name_cached(struct buf *out, const struct checkpoint *c, enum model_
         buf_printf(out, "%s/gyeol", cache);
     else
         buf_printf(out, "%s/.cache/gyeol", home && *home ? home : "/tmp");
-    buf_printf(out, "/%s-%.16s.%s.%s.pack", slash && slash[1] ? slash + 1 : "model", stamp, model_type_name[type],
-               PACK_LAYOUT);
+    buf_printf(out, "/%s-%.16s.%s.%s.pack", slash && slash[1] ? slash + 1 : "model", stamp,
+               model_type_name[type], PACK_LAYOUT);
 }
 
 /* The parents of a file in the cache: $XDG_CACHE_HOME and gyeol in it. */
@@ -217,8 +217,8 @@ static int wanted_header(struct header *h, const struct checkpoint *c, enum mode
     return stamp_of(h->stamp, c, e);
 }
 
-static int in_memory(struct model **out, const struct checkpoint *c, enum model_type type, char sha256[DIGEST_HEX],
-                     const char *why, struct err *e)
+static int in_memory(struct model **out, const struct checkpoint *c, enum model_type type,
+                     char sha256[DIGEST_HEX], const char *why, struct err *e)
 {
     log_write(LOG_WARN, "packed weights are kept in memory only: %s", why);
     int rc = pack_source_sha256(sha256, c, e);
@@ -272,12 +272,13 @@ static int verify_map(const struct header *h, const void *map, const char *path,
     if (rc)
         return rc;
     if (strcmp(hex, h->source) != 0)
-        return err_set(e, ERR_FORMAT, "%s: SHA-256 %.16s..., the pack was made from %.16s...", checkpoint_path(c), hex,
-                       h->source);
+        return err_set(e, ERR_FORMAT, "%s: SHA-256 %.16s..., the pack was made from %.16s...",
+                       checkpoint_path(c), hex, h->source);
     digest_sha256(hex, (const unsigned char *)map + PACK_HEADER, h->block_bytes);
     if (strcmp(hex, h->block) != 0)
-        return err_set(e, ERR_FORMAT, "%s: checksum %.16s..., want %.16s...: delete it, it will be made again", path,
-                       hex, h->block);
+        return err_set(e, ERR_FORMAT,
+                       "%s: checksum %.16s..., want %.16s...: delete it, it will be made again", path, hex,
+                       h->block);
     return 0;
 }
 

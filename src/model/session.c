@@ -1,6 +1,6 @@
-/* One pass through the decoder. Buffers are [T][width rounded up to 16] and live as long as the session; every row
- * (token) goes through the same operations in the same order whatever else is in the pass, so a token's result does
- * not depend on its company. */
+/* One pass through the decoder. Buffers are [T][width rounded up to 16] and live as long as the session;
+ * every row (token) goes through the same operations in the same order whatever else is in the pass, so a
+ * token's result does not depend on its company. */
 #include "model/session.h"
 
 #include "base/size.h"
@@ -16,13 +16,13 @@ struct session {
     const struct adapter *adapter;
     struct session_options limit;
     int threads;
-    size_t ld, ld_q, ld_kv, ld_ff; /* D, H Dh, Hk Dh, F rounded up to 16 */
+    size_t ld, ld_q, ld_kv, ld_ff;                     /* D, H Dh, Hk Dh, F rounded up to 16 */
     float *x, *norm, *q, *k, *v, *o, *gate, *up, *low; /* [T][ld of each] */
-    void *activation;              /* prepared rows for the integer and bf16 kernels */
-    float *scores;                 /* per thread, see attention.h */
-    float *rope[2];                /* [positions][2][half]: cos, sin; full and sliding layers */
-    struct query *query;           /* [T] */
-    struct query *pruned;          /* [T] */
+    void *activation;                                  /* prepared rows for the integer and bf16 kernels */
+    float *scores;                                     /* per thread, see attention.h */
+    float *rope[2];       /* [positions][2][half]: cos, sin; full and sliding layers */
+    struct query *query;  /* [T] */
+    struct query *pruned; /* [T] */
     void *space;
     size_t bytes;
 };
@@ -83,7 +83,8 @@ static void *take(unsigned char **at, size_t *total, size_t n, size_t size, bool
 {
     size_t bytes;
     void *p = *at;
-    if (!size_mul(n, size, &bytes) || !size_add(bytes, 63, &bytes) || !size_add(*total, bytes & ~(size_t)63, total))
+    if (!size_mul(n, size, &bytes) || !size_add(bytes, 63, &bytes) ||
+        !size_add(*total, bytes & ~(size_t)63, total))
         *overflow = true;
     else if (*at)
         *at += bytes & ~(size_t)63;
@@ -202,16 +203,16 @@ static void add_bias(float *y, size_t ld, const float *bias, size_t n, size_t T)
 }
 
 /* Rows ready for the layer's weights; all of one layer's projections have one type. */
-static void prepare(struct session *s, struct activation *a, enum dtype type, const float *x, size_t ld, size_t T,
-                    size_t cols)
+static void prepare(struct session *s, struct activation *a, enum dtype type, const float *x, size_t ld,
+                    size_t T, size_t cols)
 {
     activation_init(a, type, T, cols, s->activation);
     matmul_prepare(s->model->kernels, a, x, ld);
 }
 
 /* y [T][ld_y] = x W^T + b + lora. x, ld_x: what `a` was prepared from. */
-static void linear(struct session *s, size_t layer, enum role r, float *y, size_t ld_y, const struct activation *a,
-                   const float *x, size_t ld_x)
+static void linear(struct session *s, size_t layer, enum role r, float *y, size_t ld_y,
+                   const struct activation *a, const float *x, size_t ld_x)
 {
     const struct kernels *k = s->model->kernels;
     const struct layer *l = &s->model->layer[layer];
@@ -290,9 +291,8 @@ static void residual(struct session *s, const float *y, size_t ld, const float *
 static void gated_rows(struct session *s, size_t T)
 {
     const struct config *c = &s->model->config;
-    static const enum activation_function f[] = {[ACT_SILU] = ACTIVATION_SILU,
-                                                 [ACT_GELU_TANH] = ACTIVATION_GELU_TANH,
-                                                 [ACT_GELU] = ACTIVATION_GELU};
+    static const enum activation_function f[] = {
+        [ACT_SILU] = ACTIVATION_SILU, [ACT_GELU_TANH] = ACTIVATION_GELU_TANH, [ACT_GELU] = ACTIVATION_GELU};
 #pragma omp parallel for schedule(static) num_threads(s->threads) if (T > 1)
     for (size_t t = 0; t < T; t++)
         s->model->kernels->gated(s->gate + t * s->ld_ff, s->up + t * s->ld_ff, c->ff_width, f[c->activation]);
@@ -305,8 +305,8 @@ static void keep_rows(float *x, size_t ld, const size_t *rows, size_t n)
             memmove(x + i * ld, x + rows[i] * ld, ld * sizeof *x);
 }
 
-/* Attention of one layer: keys and values of all T tokens; past them only the `wanted` rows go on (NULL: all).
- * Returns how many rows go on. */
+/* Attention of one layer: keys and values of all T tokens; past them only the `wanted` rows go on (NULL:
+ * all). Returns how many rows go on. */
 static size_t attention_block(struct session *s, size_t layer, size_t T, const struct outputs *out, bool last)
 {
     const struct config *c = &s->model->config;
@@ -376,8 +376,8 @@ static void embed(struct session *s, const struct run *runs, size_t n)
             matrix_row(x, &s->model->embedding, (size_t)runs[r].ids[i]);
             for (size_t d = 0; c->embedding_scale != 1 && d < c->width; d++)
                 x[d] *= c->embedding_scale;
-            s->query[t] = (struct query){runs[r].kv, runs[r].kv->start + runs[r].kv->n + i, runs[r].hide_begin,
-                                         runs[r].hide_end};
+            s->query[t] = (struct query){runs[r].kv, runs[r].kv->start + runs[r].kv->n + i,
+                                         runs[r].hide_begin, runs[r].hide_end};
         }
 }
 
@@ -421,7 +421,8 @@ static void place_children(const struct run *runs, size_t n)
     }
 }
 
-int session_forward(struct session *s, const struct run *runs, size_t n, const struct outputs *out, struct err *e)
+int session_forward(struct session *s, const struct run *runs, size_t n, const struct outputs *out,
+                    struct err *e)
 {
     const struct config *c = &s->model->config;
     size_t T;

@@ -1,5 +1,6 @@
-/* Calibration of one axis on labelled rows: temperature and two biases by maximum likelihood (Platt, 1999; Guo et al.,
- * "On Calibration of Modern Neural Networks", 2017), then the threshold. Serves every judge that has logits. */
+/* Calibration of one axis on labelled rows: temperature and two biases by maximum likelihood (Platt, 1999;
+ * Guo et al., "On Calibration of Modern Neural Networks", 2017), then the threshold. Serves every judge that
+ * has logits. */
 #ifndef GYEOL_TRAIN_CALIBRATE_H
 #define GYEOL_TRAIN_CALIBRATE_H
 
@@ -15,12 +16,13 @@ struct calibrate_axis {
 /* Fits z' = c[0] z + c[1 + side] from a starting point {1, 0, 0}. */
 void calibrate_fit(const struct calibrate_axis *d, double c[3]);
 
-/* The smallest threshold that moves at most the share `budget` of kept rows, and fits a float. ERR_FORMAT when there
- * are no kept or no moved rows. */
+/* The smallest threshold that moves at most the share `budget` of kept rows, and fits a float. ERR_FORMAT
+ * when there are no kept or no moved rows. */
 int calibrate_threshold(const struct calibrate_axis *d, double budget, double *threshold, const char *axis,
                         struct err *e) MUST_CHECK;
 
 /* At that threshold: share of moved rows decided rightly, of kept rows moved. */
-void calibrate_measure(const struct calibrate_axis *d, double threshold, double *meaningful, double *unneeded);
+void calibrate_measure(const struct calibrate_axis *d, double threshold, double *meaningful,
+                       double *unneeded);
 
 #endif

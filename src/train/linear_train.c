@@ -11,8 +11,8 @@
 
 /* The features of each post that the judge would see. With guarded = false those of all sentences: the axes
  * learn from talk to the judge, too, that it means nothing, in case the guard misses some. */
-static int build(struct feature_rows *x, const struct linear_model *m, bool guarded, const struct labelled_posts *p,
-                 struct err *e)
+static int build(struct feature_rows *x, const struct linear_model *m, bool guarded,
+                 const struct labelled_posts *p, struct err *e)
 {
     struct arena a = {0};
     struct linear_model as_is = *m;
