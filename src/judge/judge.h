@@ -30,6 +30,7 @@ struct judge_verdict {
     struct judge_axis axis[AXES];
     bool too_short;               /* kept without judging */
     double judge_ms, evidence_ms; /* a language model's: the judgement, and finding what it rests on */
+    size_t unparsed, generated;   /* mode per-axis: answers that state no verdict, tokens generated */
 };
 
 struct judge_identity {
