@@ -36,13 +36,24 @@ help:
 	@echo 'make linear-model    train models/linear again, bit for bit'
 	@echo 'make install PREFIX=/usr/local DESTDIR='
 
+# One file per instruction set, named by it; nothing else may use what only some processors have. -O3: the loops of
+# kernels_element.h become vectors.
+KERNEL := -O3 -fno-math-errno
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mprefer-vector-width=512
+endif
+$(BUILD)/obj/src/compute/%_portable.o: EXTRA := $(KERNEL)
+$(BUILD)/obj/src/compute/%_avx2.o: EXTRA := $(KERNEL) $(AVX2)
+$(BUILD)/obj/src/compute/%_avx512.o: EXTRA := $(KERNEL) $(AVX2) $(AVX512)
+
 # V=1 shows whole command lines.
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)')
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
 
 # Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL.
 define incbin
@@ -92,7 +103,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ))
 build/fuzz/%: tests/fuzz/%.c $(SRC) $(wildcard src/*/*.h include/*.h) $(EMBED)
 	@mkdir -p $(@D)
 	$(call say,FUZZ $@)
-	$(Q)clang $(CFLAGS_ALL) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(Q)clang $(CFLAGS_ALL) -DGYEOL_PORTABLE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	  $< $(SRC) $(EMBED) -o $@ $(LDLIBS_ALL)
 fuzz: $(FUZZ_BIN)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_BIN)
