@@ -69,6 +69,7 @@ struct judge_options {
     const char *type; /* of a language model's weights: f32, bf16, q8_0, q4_0; NULL: as the file suggests */
     const char *chat; /* chat template; NULL: the model's own */
     int threads;      /* 0: as many as there are processors */
+    bool recalibrate; /* leave a calibration that is there unread */
     bool quotes;      /* find the words that carried each decision (linear always does) */
 };
 
