@@ -21,7 +21,8 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train;
+extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train,
+    cmd_model;
 
 /* Prints "gyeol: MESSAGE" on stderr; 2 for ERR_USAGE, else 1. */
 int cli_fail(const struct err *e);
