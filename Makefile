@@ -4,7 +4,7 @@ VERSION := 0.1.0
 BUILD ?= build
 PREFIX ?= /usr/local
 CC ?= cc
-PKGS := sqlite3 jansson libutf8proc nettle
+PKGS := sqlite3 jansson libutf8proc nettle libcurl
 OPT ?= -O2 -g
 WARN := -Wall -Wextra -Werror
 # FP_CONTRACT off: the same sums on every processor, whatever the compiler would fuse.
@@ -90,8 +90,16 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 
+# A hub to fetch from, for tests/test_net.c and tests/cli/pull.sh; it shares no code with what it tests.
+$(BUILD)/tiny_model: $(BUILD)/obj/tests/tiny_model.o $(BUILD)/libgyeol.a
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
+$(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lmicrohttpd -ljansson
+
 TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
-test: all $(TEST_BIN)
+test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/tiny_model
 	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(filter-out %/tap.sh,$(wildcard tests/cli/*.sh))
 
 # Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.

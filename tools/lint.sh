@@ -21,14 +21,16 @@ may() {
     base) echo base ;;
     text) echo base text ;;
     compute) echo base compute ;;
-    format) echo base format ;;
+    format) echo base text compute format ;;
+    model) echo base compute format model ;;
+    net) echo base net ;;
     data) echo base text data ;;
     store) echo base store ;;
-    judge) echo base text judge ;;
-    train) echo base text data judge train ;;
+    judge) echo base text compute format model judge ;;
+    train) echo base text data compute format model judge train ;;
     pipeline) echo base data judge store pipeline ;;
     api) echo base judge api ;;
-    cli) echo base text format compute data judge train store pipeline cli ;;
+    cli) echo base text data compute format model net judge train store pipeline cli ;;
     *) echo "" ;;
     esac
 }
@@ -48,6 +50,7 @@ only() { # HEADER FILE...: nobody else includes it
 }
 only 'sqlite3\.h' src/store/sqlite_int.h
 only 'nettle/.*' src/base/digest.c
+only 'curl/.*' src/net/http.c
 only 'utf8proc\.h' src/text/utf8.c src/judge/features.c
 
 hits=$(git grep -nE '\b(sprintf|strcpy|strcat|gets|atoi|atol|atof|strtok|alloca|system)\(' -- src include) &&

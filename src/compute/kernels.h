@@ -1,12 +1,15 @@
-/* The table of operations and its CPU implementations: portable C, AVX2+FMA+F16C, AVX-512 (VNNI, BF16), chosen once at
- * start. Every kernel is checked against the portable one (tests/test_kernels.c, gyeol bench kernels).
+/* The table of operations and its CPU implementations: portable C, AVX2+FMA+F16C, AVX-512 (VNNI, BF16),
+ * chosen once at start. Every kernel is checked against the portable one (tests/test_kernels.c, gyeol bench
+ * kernels).
  *
- * Letters: T tokens (rows of x and y), K columns of the weight, N its rows. Rows of y and x are ld floats apart and
- * have room for N (K) rounded up to 16; what lies past N in y is written with garbage-free zeros or sums of zero rows.
+ * Letters: T tokens (rows of x and y), K columns of the weight, N its rows. Rows of y and x are ld floats
+ * apart and have room for N (K) rounded up to 16; what lies past N in y is written with garbage-free zeros or
+ * sums of zero rows.
  *
- * Determinism: y[t][n] is computed by the same sequence of operations for every T, tile and thread. F32 and BF16: one
- * chain over k (BF16: over pairs). Integer types: per 32 columns an exact integer sum, times the weight scale, added
- * in order to the sum of a 128-column block; that, times the activation scale, added in order to y. */
+ * Determinism: y[t][n] is computed by the same sequence of operations for every T, tile and thread. F32 and
+ * BF16: one chain over k (BF16: over pairs). Integer types: per 32 columns an exact integer sum, times the
+ * weight scale, added in order to the sum of a 128-column block; that, times the activation scale, added in
+ * order to y. */
 #ifndef GYEOL_COMPUTE_KERNELS_H
 #define GYEOL_COMPUTE_KERNELS_H
 
@@ -36,32 +39,34 @@ struct kernels {
     /* Rounds rows t0..t1-1 of x [T, cols] into a (bf16 or integers). Nothing to do for F32. */
     void (*prepare)(struct activation *a, const float *x, size_t ldx, size_t t0, size_t t1);
 
-    /* y [T, N] = x W^T for panels p0 .. p1-1 of w, all rows of a. With accumulate, y is added to (F32, BF16 only). */
-    void (*matmul)(float *y, size_t ldy, const struct matrix *w, const struct activation *a, size_t p0, size_t p1,
-                   bool accumulate);
+    /* y [T, N] = x W^T for panels p0 .. p1-1 of w, all rows of a. With accumulate, y is added to (F32, BF16
+     * only). */
+    void (*matmul)(float *y, size_t ldy, const struct matrix *w, const struct activation *a, size_t p0,
+                   size_t p1, bool accumulate);
 
     /* The F32 product on loose panels, panel_stride floats apart: attention uses it on the KV cache.
      * y[t][16 p + lane] (+)= sum over k < K of x[t][k] * w[p * panel_stride + 16 k + lane]. */
-    void (*matmul_f32)(float *y, size_t ldy, const float *w, size_t panel_stride, size_t panels, const float *x,
-                       size_t ldx, size_t T, size_t K, bool accumulate);
+    void (*matmul_f32)(float *y, size_t ldy, const float *w, size_t panel_stride, size_t panels,
+                       const float *x, size_t ldx, size_t T, size_t K, bool accumulate);
 
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. The sum is in an order fixed by n. */
     void (*rmsnorm)(float *out, const float *x, const float *w, size_t n, float eps);
 
-    /* s[i] = softmax over i in [lo, n) of softcap(scale * s[i]) (softcap 0: none); zeros in [0, lo) and up to the next
-     * multiple of 16 after n. The order of the sum depends on positions alone. */
+    /* s[i] = softmax over i in [lo, n) of softcap(scale * s[i]) (softcap 0: none); zeros in [0, lo) and up to
+     * the next multiple of 16 after n. The order of the sum depends on positions alone. */
     void (*softmax)(float *s, size_t lo, size_t n, float scale, float softcap);
 
     /* gate[i] = f(gate[i]) * up[i] */
     void (*gated)(float *gate, const float *up, size_t n, enum activation_function f);
 
-    void (*add)(float *y, const float *x, size_t n);                 /* y += x */
-    void (*softcap)(float *x, size_t n, float cap);                  /* x = cap * tanh(x / cap) */
+    void (*add)(float *y, const float *x, size_t n); /* y += x */
+    void (*softcap)(float *x, size_t n, float cap);  /* x = cap * tanh(x / cap) */
     /* Rotates the pairs (x[i], x[i + half]) by angle i: cos, sin [half] (Hugging Face's half-split order). */
     void (*rope)(float *x, const float *cos, const float *sin, size_t half);
 };
 
-/* The widest table this processor runs, or the one $GYEOL_ISA names ("portable", "avx2", "avx512") if it can. */
+/* The widest table this processor runs, or the one $GYEOL_ISA names ("portable", "avx2", "avx512") if it can.
+ */
 const struct kernels *kernels_get(void);
 
 /* All that this processor runs, portable first; returns how many (at most 3). For tests and benchmarks. */
@@ -73,6 +78,10 @@ void activation_init(struct activation *a, enum dtype type, size_t T, size_t col
 
 /* The threaded whole: prepares x (all threads), then multiplies panels split over OpenMP's threads. */
 void matmul_prepare(const struct kernels *k, struct activation *a, const float *x, size_t ldx);
-void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w, const struct activation *a);
+void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a);
+/* y += x W^T; F32 and BF16 weights only. */
+void matmul_add(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a);
 
 #endif

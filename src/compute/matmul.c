@@ -76,8 +76,8 @@ void matmul_prepare(const struct kernels *k, struct activation *a, const float *
     }
 }
 
-void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
-                const struct activation *a)
+static void run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a, bool accumulate)
 {
     size_t panels = matrix_panels(w->rows), groups = (panels + GROUP - 1) / GROUP;
 #pragma omp parallel if (groups > 1 && w->rows * w->cols > ALONE)
@@ -85,6 +85,18 @@ void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matr
         size_t n = (size_t)omp_get_num_threads(), i = (size_t)omp_get_thread_num();
         size_t from = groups * i / n * GROUP, to = groups * (i + 1) / n * GROUP;
         if (from < to)
-            k->matmul(y, ldy, w, a, from, to < panels ? to : panels, false);
+            k->matmul(y, ldy, w, a, from, to < panels ? to : panels, accumulate);
     }
+}
+
+void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a)
+{
+    run(k, y, ldy, w, a, false);
+}
+
+void matmul_add(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
+                const struct activation *a)
+{
+    run(k, y, ldy, w, a, true);
 }

@@ -160,3 +160,35 @@ void matrix_row(float *out, const struct matrix *m, size_t row)
         }
     }
 }
+
+/* Lines of 16 lanes: a lane's part of each from one place to another. */
+static void copy_lane(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane,
+                      size_t size, size_t lines)
+{
+    for (size_t i = 0; i < lines; i++)
+        memcpy(to + (i * PANEL + to_lane) * size, from + (i * PANEL + from_lane) * size, size);
+}
+
+static void copy_row(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane,
+                     enum dtype type, size_t bytes)
+{
+    if (type == DT_F32 || type == DT_BF16) {
+        copy_lane(to, to_lane, from, from_lane, 4, bytes / (4 * PANEL));
+        return;
+    }
+    size_t unit = type == DT_Q8_0 ? Q8_UNIT : Q4_UNIT;
+    for (size_t u = 0; u < bytes; u += unit) {
+        copy_lane(to + u, to_lane, from + u, from_lane, 2, 4);
+        copy_lane(to + u + SCALES, to_lane, from + u + SCALES, from_lane, 4, (unit - SCALES) / (4 * PANEL));
+    }
+}
+
+void matrix_gather(void *out, const struct matrix *m, const int32_t *ids, size_t n)
+{
+    size_t bytes = matrix_panel_bytes(m->type, m->cols);
+    for (size_t p = 0; p < matrix_panels(n); p++)
+        clear((unsigned char *)out + p * bytes, m->type, m->cols);
+    for (size_t i = 0; i < n; i++)
+        copy_row((unsigned char *)out + i / PANEL * bytes, i % PANEL,
+                 m->data + (size_t)ids[i] / PANEL * bytes, (size_t)ids[i] % PANEL, m->type, bytes);
+}

@@ -1,14 +1,15 @@
-/* Weight matrices as the kernels read them: panels of 16 rows, so that the 16 lanes of a vector are 16 outputs and
- * every output is one chain of sums in order of k. Nothing about the order depends on how many tokens are multiplied
- * or by how many threads, so results are bit-identical for every batch. One layout serves every instruction set.
+/* Weight matrices as the kernels read them: panels of 16 rows, so that the 16 lanes of a vector are 16
+ * outputs and every output is one chain of sums in order of k. Nothing about the order depends on how many
+ * tokens are multiplied or by how many threads, so results are bit-identical for every batch. One layout
+ * serves every instruction set.
  *
  * A matrix [rows N, columns K] has ceil(N/16) panels; rows past N are zero. Panels, by type (little-endian):
  *   F32    f32 [K][16]
  *   BF16   u16 [ceil(K/2)][16][2]
  *   Q8_0   per 128 columns: f16 scale[4][16]; u8 q[32][16][4]   q = ggml's value + 128, k = 4 s + i
- *   Q4_0   per 128 columns: f16 scale[4][16]; u8 q[4][4][16][4] block b, step s: low nibble k = 32 b + 4 s + i,
- *          high nibble k = 32 b + 16 + 4 s + i (ggml's own pairing and its unsigned codes, value = code - 8)
- * K is padded to the unit with zero weights. Panels are 64-byte aligned. */
+ *   Q4_0   per 128 columns: f16 scale[4][16]; u8 q[4][4][16][4] block b, step s: low nibble k = 32 b + 4 s +
+ * i, high nibble k = 32 b + 16 + 4 s + i (ggml's own pairing and its unsigned codes, value = code - 8) K is
+ * padded to the unit with zero weights. Panels are 64-byte aligned. */
 #ifndef GYEOL_COMPUTE_MATRIX_H
 #define GYEOL_COMPUTE_MATRIX_H
 
@@ -37,12 +38,16 @@ size_t matrix_bytes(enum dtype type, size_t rows, size_t cols);
 /* Packs one panel from n <= 16 rows of floats [n, cols], converting to the type as quant_encode does. */
 void matrix_pack(void *panel, enum dtype type, const float *rows, size_t n, size_t cols);
 
-/* Packs one panel from n rows in ggml's blocks of the same type (DT_Q8_0, DT_Q4_0) without changing a value; rows
- * row_bytes apart; cols a multiple of 32. */
+/* Packs one panel from n rows in ggml's blocks of the same type (DT_Q8_0, DT_Q4_0) without changing a value;
+ * rows row_bytes apart; cols a multiple of 32. */
 void matrix_pack_blocks(void *panel, enum dtype type, const unsigned char *rows, size_t row_bytes, size_t n,
                         size_t cols);
 
 /* One row as floats [cols]: embedding lookup, tests. */
 void matrix_row(float *out, const struct matrix *m, size_t row);
+
+/* Packs rows `ids` (n of them, each < m->rows) of m as a matrix of their own into `out` (matrix_bytes), value
+ * for value. */
+void matrix_gather(void *out, const struct matrix *m, const int32_t *ids, size_t n);
 
 #endif

@@ -1,5 +1,5 @@
-/* A model as people have it: a Hugging Face directory or a GGUF file. Gives the configuration and, by role, every
- * weight the decoder needs, with shapes proved against the configuration. */
+/* A model as people have it: a Hugging Face directory or a GGUF file. Gives the configuration and, by role,
+ * every weight the decoder needs, with shapes proved against the configuration. */
 #ifndef GYEOL_FORMAT_CHECKPOINT_H
 #define GYEOL_FORMAT_CHECKPOINT_H
 
@@ -10,15 +10,15 @@
 
 enum role {
     /* once per model */
-    ROLE_EMBEDDING, /* [V, D] */
-    ROLE_HEAD,      /* [V, D]; absent when tied */
-    ROLE_NORM,      /* [D] */
+    ROLE_EMBEDDING,  /* [V, D] */
+    ROLE_HEAD,       /* [V, D]; absent when tied */
+    ROLE_NORM,       /* [D] */
     ROLE_ROPE_FREQS, /* [rope_width / 2], GGUF only; may be absent */
     /* once per layer */
-    ROLE_Q, /* [H Dh, D] */
-    ROLE_K, /* [Hk Dh, D] */
-    ROLE_V, /* [Hk Dh, D] */
-    ROLE_O, /* [D, H Dh] */
+    ROLE_Q,    /* [H Dh, D] */
+    ROLE_K,    /* [Hk Dh, D] */
+    ROLE_V,    /* [Hk Dh, D] */
+    ROLE_O,    /* [D, H Dh] */
     ROLE_GATE, /* [F, D] */
     ROLE_UP,   /* [F, D] */
     ROLE_DOWN, /* [D, F] */
@@ -39,18 +39,26 @@ enum role {
 };
 #define ROLE_FIRST_LAYER ROLE_Q
 
-/* Hugging Face and GGUF names: "model.layers.%u.self_attn.q_proj.weight", "blk.%u.attn_q.weight". */
-const char *role_hf_name(enum role r);
+/* Hugging Face and GGUF names: "model.layers.%u.self_attn.q_proj.weight", "blk.%u.attn_q.weight". Hugging
+ * Face calls the norm before the feed-forward post_attention_layernorm where there is no norm after
+ * attention, so its names depend on the configuration. NULL: no such tensor there. */
+const char *role_hf_name(enum role r, const struct config *c);
 const char *role_gguf_name(enum role r);
 
-/* One weight as found. `tensor` views the file; for bitsandbytes 4-bit weights tensor->type is DT_NF4, its dims are
- * the logical [outputs, inputs], its data the packed codes, and the rest is here. */
+/* Shape of a role's weight, outermost first; returns its rank, 0 when such a model has none. */
+int role_shape(enum role r, const struct config *c, size_t dim[2]);
+
+/* One weight as found. `tensor` views the file; for bitsandbytes 4-bit weights tensor->type is DT_NF4, its
+ * dims are the logical [outputs, inputs], its data the packed codes, and the rest is here. */
 struct weight {
     struct tensor tensor;
     bool permuted;  /* GGUF Llama q and k: rows of each head interleaved; weight_decode_rows puts them back */
-    bool minus_one; /* GGUF Gemma norms hold 1+w; decoding gives what the file holds, the flag is for writers */
+    bool plus_one;  /* Hugging Face Gemma norms hold w for 1+w; decoding adds the 1 */
+    bool minus_one; /* GGUF Gemma norms hold 1+w; decoding gives what the file holds, the flag is for writers
+                     */
     const unsigned char *absmax; /* NF4: u8 codes [blocks], or f32 [blocks] when absmax_scale is NULL */
-    const unsigned char *absmax_scale, *absmax_map, *code_map; /* f32 (unaligned): nested_absmax, nested_quant_map, quant_map */
+    const unsigned char *absmax_scale, *absmax_map,
+        *code_map; /* f32 (unaligned): nested_absmax, nested_quant_map, quant_map */
     float absmax_offset;
     uint32_t heads; /* of permuted rows */
 };
@@ -65,12 +73,12 @@ const char *checkpoint_path(const struct checkpoint *c);
 const struct config *checkpoint_config(const struct checkpoint *c);
 const struct gguf *checkpoint_gguf(const struct checkpoint *c); /* NULL for a directory */
 
-/* The weight of a role (layer ignored for ROLE < ROLE_FIRST_LAYER), or NULL when this model has none. All that the
- * configuration demands are there: checkpoint_open has proved it. */
+/* The weight of a role (layer ignored for ROLE < ROLE_FIRST_LAYER), or NULL when this model has none. All
+ * that the configuration demands are there: checkpoint_open has proved it. */
 const struct weight *checkpoint_weight(const struct checkpoint *c, enum role r, uint32_t layer);
 
-/* Rows first .. first+n-1 (in Hugging Face order) of a [rows, columns] weight, or of a vector (rows = 1), as f32
- * [n, columns]. Norm vectors come as w with norm_plus_one applied: exactly what multiplies. */
+/* Rows first .. first+n-1 (in Hugging Face order) of a [rows, columns] weight, or of a vector (rows = 1), as
+ * f32 [n, columns]. Norm vectors come as w with norm_plus_one applied: exactly what multiplies. */
 int weight_decode_rows(float *out, const struct weight *w, size_t first, size_t n, struct err *e) MUST_CHECK;
 
 /* Number of files that hold weights, their paths, and how to hash one (model info, adapters). */

@@ -1,6 +1,6 @@
-/* What a decoder is, read from config.json or GGUF metadata: flags and numbers, no family name anywhere beyond
- * this file's reader. Dimension letters: D model width, H query heads, Hk key/value heads, Dh head width, F
- * feed-forward width, V vocabulary. */
+/* What a decoder is, read from config.json or GGUF metadata: flags and numbers, no family name anywhere
+ * beyond this file's reader. Dimension letters: D model width, H query heads, Hk key/value heads, Dh head
+ * width, F feed-forward width, V vocabulary. */
 #ifndef GYEOL_FORMAT_CONFIG_H
 #define GYEOL_FORMAT_CONFIG_H
 
@@ -10,13 +10,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONFIG_LAYERS_MAX   512
-#define CONFIG_HEAD_MAX     1024 /* widest head */
+#define CONFIG_LAYERS_MAX 512
+#define CONFIG_HEAD_MAX   1024 /* widest head */
 
 enum config_activation { ACT_SILU, ACT_GELU_TANH, ACT_GELU };
 
-/* Rotary embedding of one kind of layer. Frequencies: theta^(-2i/Dh), then scaling. */
-enum config_rope { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_FACTORS /* GGUF rope_freqs.weight: divide by it */ };
+/* Rotary embedding of one kind of layer. Frequencies: theta^(-2i/rope_width), then scaling. */
+enum config_rope {
+    ROPE_PLAIN,
+    ROPE_LINEAR,
+    ROPE_LLAMA3,
+    ROPE_FACTORS /* GGUF rope_freqs.weight: divide by it */
+};
 struct config_rope_kind {
     float theta;
     enum config_rope scaling;
@@ -31,24 +36,25 @@ struct config {
     uint32_t vocabulary /* V */, context; /* context: positions it was trained for */
     float norm_eps;
     enum config_activation activation;
-    bool tied;                /* output head is the embedding */
-    bool norm_plus_one;       /* stored norm weight w means 1+w (Gemma in Hugging Face files) */
-    bool post_norms;          /* norms after attention and feed-forward, before the residual (Gemma 2, 3) */
-    bool qk_norm;             /* per-head norm of queries and keys before RoPE (Gemma 3) */
+    bool tied;          /* output head is the embedding */
+    bool norm_plus_one; /* stored norm weight w means 1+w (Gemma in Hugging Face files) */
+    bool post_norms;    /* norms after attention and feed-forward, before the residual (Gemma 2, 3) */
+    bool qk_norm;       /* per-head norm of queries and keys before RoPE (Gemma 3) */
     bool qkv_bias, o_bias, mlp_bias;
-    float embedding_scale;    /* 1, or sqrt(D) rounded as the reference does (Gemma) */
-    float attention_scale;    /* on q.k: 1/sqrt(Dh), or 1/sqrt(query_pre_attn_scalar) */
+    float embedding_scale;                  /* 1, or sqrt(D) rounded as the reference does (Gemma) */
+    float attention_scale;                  /* on q.k: 1/sqrt(Dh), or 1/sqrt(query_pre_attn_scalar) */
     float attention_softcap, logit_softcap; /* 0: none; else cap*tanh(x/cap) */
-    uint32_t sliding_window;  /* 0: none. A query at p sees keys p-window+1 .. p */
-    bool sliding[CONFIG_LAYERS_MAX]; /* this layer is windowed, and uses rope[1] */
-    struct config_rope_kind rope[2]; /* [0] full-attention layers, [1] sliding layers */
-    uint32_t rope_width;      /* leading values of a head that are rotated; Dh unless the file says less */
-    int32_t bos, eos, pad;    /* -1 unknown */
+    uint32_t sliding_window;                /* 0: none. A query at p sees keys p-window+1 .. p */
+    bool sliding[CONFIG_LAYERS_MAX];        /* this layer is windowed, and uses rope[1] */
+    struct config_rope_kind rope[2];        /* [0] full-attention layers, [1] sliding layers */
+    uint32_t rope_width;   /* leading values of a head that are rotated; Dh unless the file says less */
+    int32_t bos, eos, pad; /* -1 unknown */
 };
 
-/* config.json's bytes. `name` for messages. Unknown model types, and fields that would change the arithmetic in
- * a way this engine does not have, are ERR_FORMAT naming the field. */
-int config_from_json(struct config *c, const char *name, const char *bytes, size_t n, struct err *e) MUST_CHECK;
+/* config.json's bytes. `name` for messages. Unknown model types, and fields that would change the arithmetic
+ * in a way this engine does not have, are ERR_FORMAT naming the field. */
+int config_from_json(struct config *c, const char *name, const char *bytes, size_t n,
+                     struct err *e) MUST_CHECK;
 int config_from_gguf(struct config *c, const struct gguf *g, struct err *e) MUST_CHECK;
 
 #endif

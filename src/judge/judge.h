@@ -28,7 +28,9 @@ struct judge_axis {
 
 struct judge_verdict {
     struct judge_axis axis[AXES];
-    bool too_short; /* kept without judging */
+    bool too_short;               /* kept without judging */
+    double judge_ms, evidence_ms; /* a language model's: the judgement, and finding what it rests on */
+    size_t unparsed, generated;   /* mode per-axis: answers that state no verdict, tokens generated */
 };
 
 struct judge_identity {
@@ -39,10 +41,18 @@ struct judge_identity {
 
 struct judge;
 
+struct judge_result {
+    int rc;
+    struct err error; /* of rc < 0 */
+};
+
 struct judge_ops {
     /* One text that is long enough and valid UTF-8. Thread-safe. */
     int (*judge)(const struct judge *j, const struct judge_input *in, struct judge_verdict *out,
                  struct err *e);
+    /* Many such texts at once, where that is faster than one by one; NULL: it is not. */
+    void (*judge_many)(const struct judge *j, const struct judge_input *in, size_t n,
+                       struct judge_verdict *out, struct judge_result *result);
     void (*close)(struct judge *j);
 };
 
@@ -53,9 +63,14 @@ struct judge {
 };
 
 struct judge_options {
-    const char *mode;  /* NULL: linear */
+    const char *mode;  /* NULL: linear, or one-pass when the model is a language model */
     const char *model; /* path; NULL: the judge compiled in */
     const char *adapter;
+    const char *type; /* of a language model's weights: f32, bf16, q8_0, q4_0; NULL: as the file suggests */
+    const char *chat; /* chat template; NULL: the model's own */
+    int threads;      /* 0: as many as there are processors */
+    bool recalibrate; /* leave a calibration that is there unread */
+    bool quotes;      /* find the words that carried each decision (linear always does) */
 };
 
 int judge_open(struct judge **out, const struct judge_options *o, struct err *e) MUST_CHECK;
@@ -65,5 +80,11 @@ void judge_close(struct judge *j); /* NULL allowed */
  * answer. ERR_FORMAT: not UTF-8; ERR_LIMIT: over JUDGE_TEXT_MAX bytes. */
 int judge_text(const struct judge *j, const struct judge_input *in, struct judge_verdict *out,
                struct err *e) MUST_CHECK;
+
+/* n texts. result[i].rc is 0 where out[i] holds a verdict. Posts are judged together where the judge can do
+ * that, else by `workers` threads (0: as many as there are processors); the verdicts are the same either way.
+ */
+void judge_texts(const struct judge *j, const struct judge_input *in, size_t n, int workers,
+                 struct judge_verdict *out, struct judge_result *result);
 
 #endif

@@ -10,7 +10,7 @@
 
 /* Sentences of many posts: their features, the post each is from, and what it is taken for. */
 struct sentences {
-    struct matrix x;
+    struct feature_rows x;
     int8_t *label;  /* [x.n] */
     uint32_t *post; /* [x.n] */
 };
@@ -22,7 +22,7 @@ static bool talks(const struct labelled_post *p)
 
 static void sentences_deinit(struct sentences *s)
 {
-    matrix_deinit(&s->x);
+    feature_rows_deinit(&s->x);
     free(s->label);
     free(s->post);
     *s = (struct sentences){0};
@@ -49,7 +49,7 @@ static int add_sentences(struct sentences *s, size_t *capacity, const struct lab
         s->post[s->x.n] = (uint32_t)i;
         rc = features_extract(&f, p->row[i].text + part[k].begin, part[k].len, NULL, a, e);
         if (!rc)
-            rc = matrix_add(&s->x, &f, e);
+            rc = feature_rows_add(&s->x, &f, e);
     }
     return rc;
 }

@@ -21,7 +21,7 @@ static int reserve(void **p, size_t *capacity, size_t want, size_t size, struct 
     return 0;
 }
 
-int matrix_add(struct matrix *m, const struct features *f, struct err *e)
+int feature_rows_add(struct feature_rows *m, const struct features *f, struct err *e)
 {
     int rc = reserve((void **)&m->start, &m->capacity, m->n + 2, sizeof *m->start, e);
     if (rc)
@@ -37,11 +37,11 @@ int matrix_add(struct matrix *m, const struct features *f, struct err *e)
     return 0;
 }
 
-void matrix_deinit(struct matrix *m)
+void feature_rows_deinit(struct feature_rows *m)
 {
     free(m->bucket);
     free(m->start);
-    *m = (struct matrix){0};
+    *m = (struct feature_rows){0};
 }
 
 void softmax_deinit(struct softmax *x)
@@ -104,7 +104,7 @@ static size_t balance(const int8_t *label, size_t n, uint32_t *order, double wei
     return used;
 }
 
-int softmax_fit(struct softmax *x, const struct matrix *m, const int8_t *label,
+int softmax_fit(struct softmax *x, const struct feature_rows *m, const int8_t *label,
                 const struct softmax_options *o, struct err *e)
 {
     double weight[3], t = 0;

@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 /* Rows one after another; zero-initialised is empty. */
-struct matrix {
+struct feature_rows {
     uint32_t *bucket; /* [start[n]] */
     size_t *start;    /* [n + 1] */
     size_t n, capacity, bucket_capacity;
 };
 
-int matrix_add(struct matrix *m, const struct features *f, struct err *e) MUST_CHECK;
-void matrix_deinit(struct matrix *m);
+int feature_rows_add(struct feature_rows *m, const struct features *f, struct err *e) MUST_CHECK;
+void feature_rows_deinit(struct feature_rows *m);
 
 struct softmax {
     double *w; /* [FEATURE_BUCKETS][SIDES], to be multiplied by shrink; owned */
@@ -34,7 +34,7 @@ struct softmax_options {
 };
 
 /* label [m->n]: -1 down, 0 keep, 1 up; anything else takes no part. ERR_STOPPED when interrupted. */
-int softmax_fit(struct softmax *x, const struct matrix *m, const int8_t *label,
+int softmax_fit(struct softmax *x, const struct feature_rows *m, const int8_t *label,
                 const struct softmax_options *o, struct err *e) MUST_CHECK;
 void softmax_deinit(struct softmax *x);
 

@@ -1,0 +1,187 @@
+/* Where every weight lies in a model's block. One walk over the configuration gives the offsets; sizing,
+ * carving, filling and the pack file all take it, so they cannot disagree. */
+#include "model/layout.h"
+
+#include "base/size.h"
+
+#include <string.h>
+
+const char *const model_type_name[MODEL_TYPES] = {"f32", "bf16", "q8_0", "q4_0", "nf4"};
+
+int model_type_parse(const char *name)
+{
+    for (int t = 0; t < MODEL_TYPES; t++)
+        if (strcmp(name, model_type_name[t]) == 0)
+            return t;
+    return -1;
+}
+
+/* The projections are what quantisation is for. 4-bit embeddings and heads cost more quality than they save.
+ */
+enum dtype layout_dtype(enum model_type type, enum role role)
+{
+    static const enum dtype projection[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0, DT_F32};
+    static const enum dtype table[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q8_0, DT_F32};
+    return role == ROLE_EMBEDDING || role == ROLE_HEAD ? table[type] : projection[type];
+}
+
+bool layout_is_matrix(enum role r)
+{
+    return r == ROLE_EMBEDDING || r == ROLE_HEAD || (r >= ROLE_Q && r <= ROLE_DOWN);
+}
+
+static bool has_role(const struct config *c, enum role r)
+{
+    switch (r) {
+    case ROLE_HEAD:
+        return !c->tied;
+    case ROLE_ROPE_FREQS:
+        return c->rope[0].scaling == ROPE_FACTORS;
+    case ROLE_Q_BIAS:
+    case ROLE_K_BIAS:
+    case ROLE_V_BIAS:
+        return c->qkv_bias;
+    case ROLE_O_BIAS:
+        return c->o_bias;
+    case ROLE_GATE_BIAS:
+    case ROLE_UP_BIAS:
+    case ROLE_DOWN_BIAS:
+        return c->mlp_bias;
+    case ROLE_POST_ATTENTION_NORM:
+    case ROLE_POST_FF_NORM:
+        return c->post_norms;
+    case ROLE_Q_NORM:
+    case ROLE_K_NORM:
+        return c->qk_norm;
+    default:
+        return true;
+    }
+}
+
+void layout_shape(const struct config *c, enum role r, size_t *rows, size_t *cols)
+{
+    size_t D = c->width, q = (size_t)c->heads * c->head_width, kv = (size_t)c->kv_heads * c->head_width;
+    size_t F = c->ff_width;
+    const struct {
+        size_t rows, cols;
+    } shape[ROLE_COUNT] = {
+        [ROLE_EMBEDDING] = {c->vocabulary, D},
+        [ROLE_HEAD] = {c->vocabulary, D},
+        [ROLE_NORM] = {1, D},
+        [ROLE_ROPE_FREQS] = {1, c->rope_width / 2},
+        [ROLE_Q] = {q, D},
+        [ROLE_K] = {kv, D},
+        [ROLE_V] = {kv, D},
+        [ROLE_O] = {D, q},
+        [ROLE_GATE] = {F, D},
+        [ROLE_UP] = {F, D},
+        [ROLE_DOWN] = {D, F},
+        [ROLE_Q_BIAS] = {1, q},
+        [ROLE_K_BIAS] = {1, kv},
+        [ROLE_V_BIAS] = {1, kv},
+        [ROLE_O_BIAS] = {1, D},
+        [ROLE_GATE_BIAS] = {1, F},
+        [ROLE_UP_BIAS] = {1, F},
+        [ROLE_DOWN_BIAS] = {1, D},
+        [ROLE_ATTENTION_NORM] = {1, D},
+        [ROLE_POST_ATTENTION_NORM] = {1, D},
+        [ROLE_FF_NORM] = {1, D},
+        [ROLE_POST_FF_NORM] = {1, D},
+        [ROLE_Q_NORM] = {1, c->head_width},
+        [ROLE_K_NORM] = {1, c->head_width},
+    };
+    *rows = shape[r].rows;
+    *cols = shape[r].cols;
+}
+
+/* Bytes of one entry, a multiple of 64; 0 when it overflows. */
+static size_t entry_bytes(const struct config *c, enum model_type type, enum role r)
+{
+    size_t rows, cols, n;
+    layout_shape(c, r, &rows, &cols);
+    if (layout_is_matrix(r))
+        n = matrix_bytes(layout_dtype(type, r), rows, cols);
+    else if (!size_mul(cols + PANEL, sizeof(float), &n)) /* room to read whole vectors */
+        return 0;
+    return n && size_add(n, 63, &n) ? n & ~(size_t)63 : 0;
+}
+
+void layout_start(struct layout *l, const struct config *c, enum model_type type)
+{
+    *l = (struct layout){.config = c, .type = type, .role = -1};
+}
+
+bool layout_next(struct layout *l)
+{
+    const struct config *c = l->config;
+    for (;;) {
+        l->role++;
+        if (l->role == ROLE_COUNT) {
+            l->role = ROLE_FIRST_LAYER;
+            l->layer++;
+        }
+        if (l->role >= ROLE_FIRST_LAYER && l->layer >= c->layers)
+            return false;
+        if (has_role(c, (enum role)l->role))
+            break;
+    }
+    l->offset = l->end;
+    l->bytes = entry_bytes(c, l->type, (enum role)l->role);
+    if (!l->bytes || !size_add(l->end, l->bytes, &l->end))
+        l->overflow = true;
+    return !l->overflow;
+}
+
+size_t model_block_bytes(const struct config *c, enum model_type type)
+{
+    struct layout l;
+    layout_start(&l, c, type);
+    while (layout_next(&l))
+        ;
+    return l.overflow ? 0 : l.end;
+}
+
+static const struct {
+    enum role role;
+    int norm;
+} norms[] = {{ROLE_ATTENTION_NORM, NORM_ATTENTION},
+             {ROLE_POST_ATTENTION_NORM, NORM_POST_ATTENTION},
+             {ROLE_FF_NORM, NORM_FF},
+             {ROLE_POST_FF_NORM, NORM_POST_FF},
+             {ROLE_Q_NORM, NORM_Q},
+             {ROLE_K_NORM, NORM_K}};
+
+static void carve_layer(struct layer *l, enum role r, const struct matrix *w, const float *v)
+{
+    if (r <= ROLE_DOWN)
+        l->w[r - ROLE_Q] = *w;
+    else if (r <= ROLE_DOWN_BIAS)
+        l->bias[r - ROLE_Q_BIAS] = v;
+    else
+        for (size_t i = 0; i < COUNT_OF(norms); i++)
+            if (norms[i].role == r)
+                l->norm[norms[i].norm] = v;
+}
+
+void layout_carve(struct model *m, unsigned char *block)
+{
+    struct layout l;
+    layout_start(&l, &m->config, m->type);
+    while (layout_next(&l)) {
+        enum role r = (enum role)l.role;
+        struct matrix w = {.type = layout_dtype(m->type, r), .data = block + l.offset};
+        const float *v = (const float *)(const void *)(block + l.offset);
+        layout_shape(&m->config, r, &w.rows, &w.cols);
+        if (r == ROLE_EMBEDDING)
+            m->embedding = m->head = w;
+        else if (r == ROLE_HEAD)
+            m->head = w;
+        else if (r == ROLE_NORM)
+            m->norm = v;
+        else if (r == ROLE_ROPE_FREQS)
+            m->rope_factors = v;
+        else
+            carve_layer(&m->layer[l.layer], r, &w, v);
+    }
+    m->block = block;
+}
