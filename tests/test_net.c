@@ -92,8 +92,7 @@ static void test_paths(void **state)
                                       "a\\b",
                                       "a\nb",
                                       "\177",
-                                      "a\xC2\x9B"
-                                      "m",
+                                      "a\302\233m",
                                       ".x.part",
                                       "a/.x.part.id",
                                       ".gyeol-pull.lock"};
