@@ -91,7 +91,7 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 
 # A hub to fetch from, for tests/test_net.c and tests/cli/pull.sh; it shares no code with what it tests.
-$(BUILD)/tiny_model: $(BUILD)/obj/tests/tiny_model.o $(BUILD)/libgyeol.a
+$(BUILD)/random_model: $(BUILD)/obj/tests/random_model.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 $(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
@@ -99,7 +99,7 @@ $(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lmicrohttpd -ljansson
 
 TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
-test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/tiny_model
+test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/random_model
 	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(filter-out %/tap.sh,$(wildcard tests/cli/*.sh))
 
 # Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.
