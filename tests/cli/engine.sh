@@ -49,8 +49,19 @@ refused "a calibration of another prompt is refused" 1 'calibrated for another p
 "$gyeol" import --db "$dir/a.db" "$top/data/demo" >/dev/null
 "$gyeol" batch --db "$dir/a.db" --model "$m" --json >"$dir/batch.json"
 is "batch judges with it" "$(jq -r '.judge.mode + " " + (.failed | tostring)' "$dir/batch.json")" "one-pass 0"
-is "posts judged together get what each gets alone" "$(
-    sqlite3 -json "$dir/a.db" "select p.content as text, m.title as mission, j.* from judgement j join post p on p.key = j.post left join mission m on m.key = p.mission limit 1" 2>/dev/null | jq length)" 1
+different=0 compared=0
+while IFS= read -r row; do
+    mission=$(jq -r '.mission // empty' <<<"$row")
+    alone=$("$gyeol" judge --model "$m" ${mission:+--mission "$mission"} --json -- "$(jq -r .content <<<"$row")" |
+        jq -c '[.axes | .ei, .sn, .tf, .jp | .p | .up, .keep, .down]')
+    together=$(jq -c .p <<<"$row")
+    compared=$((compared + 1))
+    jq -en --argjson a "$alone" --argjson b "$together" '[range(12) | ($a[.] - $b[.]) | fabs < 1.1e-6] | all' >/dev/null ||
+        different=$((different + 1))
+done < <(sqlite3 -json "$dir/a.db" "select p.content, m.title as mission, json_array(ei_up, ei_keep, ei_down, sn_up, sn_keep, sn_down,
+    tf_up, tf_keep, tf_down, jp_up, jp_keep, jp_down) as p from judgement j join post p on p.id = j.post_id
+    left join mission m on m.id = p.mission_id where length(p.content) > 8 limit 12" | jq -c '.[] | .p |= fromjson')
+is "posts judged together get what each gets alone" "$different of $compared" "0 of 12"
 "$gyeol" eval --model "$m" --json "$top/data/posts/blind.tsv" >"$dir/eval.json"
 is "eval takes it" "$(jq '.rows > 500 and .judge.mode == "one-pass"' "$dir/eval.json")" true
 
