@@ -25,6 +25,7 @@ extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval
     cmd_model;
 extern const struct command cmd_train_linear, cmd_train_calibrate; /* actions of train */
 extern const struct command cmd_model_pull;                        /* of model */
+extern const struct command cmd_bench, cmd_bench_kernels;
 
 /* A command of several actions: runs the one that argv[1] names, or lists them. Actions are named "COMMAND
  * ACTION". */
