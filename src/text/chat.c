@@ -170,6 +170,23 @@ const struct chat_template *chat_recognise(const char *jinja, size_t n)
     return NULL;
 }
 
+const struct chat_template *chat_guess(const struct tokenizer *t)
+{
+    static const struct {
+        const char *name, *token[2];
+    } rows[] = {
+        {"hyperclovax", {"<|im_start|>", "<|endofturn|>"}},   {"chatml", {"<|im_start|>", "<|im_end|>"}},
+        {"llama3", {"<|start_header_id|>", "<|eot_id|>"}},    {"gemma", {"<start_of_turn>", "<end_of_turn>"}},
+        {"openchat", {"<|end_of_turn|>", "<|end_of_turn|>"}},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const char *a = rows[i].token[0], *b = rows[i].token[1];
+        if (tokenizer_find(t, a, strlen(a)) >= 0 && tokenizer_find(t, b, strlen(b)) >= 0)
+            return chat_find(rows[i].name);
+    }
+    return chat_find("plain");
+}
+
 /* No <ctype.h>: what is punctuation may not depend on the locale. */
 static bool is_punct(char c)
 {

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "text/tokenizer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,6 +33,9 @@ const char *chat_names(void);                            /* "hyperclovax, llama3
 /* Which template a Jinja text (tokenizer_config.json, tokenizer.chat_template) is, by the words only that
  * family uses; NULL when it is none of ours. */
 const struct chat_template *chat_recognise(const char *jinja, size_t n);
+
+/* The template whose turns the vocabulary has tokens for; "plain" when it has none's. */
+const struct chat_template *chat_guess(const struct tokenizer *t);
 
 /* Appends `text` with every marker of the template (letter case ignored) made harmless: its first ASCII
  * punctuation becomes the full-width form (U+FF01..U+FF5E), so it reads the same and is no marker. `map`, if
