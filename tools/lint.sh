@@ -20,6 +20,8 @@ may() {
     case $1 in
     base) echo base ;;
     text) echo base text ;;
+    compute) echo base compute ;;
+    format) echo base format ;;
     data) echo base text data ;;
     store) echo base store ;;
     judge) echo base text judge ;;

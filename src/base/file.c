@@ -79,20 +79,6 @@ int file_read(char **data, size_t *len, const char *path, size_t limit, struct e
     return 0;
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, p, n);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w < 0)
-            return -1;
-        p += w;
-        n -= (size_t)w;
-    }
-    return fsync(fd);
-}
-
 /* The rename is durable only once the directory is. */
 static void sync_directory(const char *path)
 {
@@ -105,28 +91,76 @@ static void sync_directory(const char *path)
     free(copy);
 }
 
-int file_write(const char *path, const void *data, size_t len, struct err *e)
+static void release(struct file_out *o)
+{
+    if (o->fd >= 0)
+        close(o->fd);
+    free(o->path);
+    free(o->temporary);
+    *o = (struct file_out){0};
+}
+
+int file_out_open(struct file_out *o, const char *path, struct err *e)
 {
     struct buf name = {0};
     buf_printf(&name, "%s.tmp-XXXXXX", path);
-    int rc = buf_check(&name, path, e), fd = -1;
-    if (rc)
-        goto out;
-    fd = mkstemp(name.data);
-    if (fd < 0) {
+    int rc = buf_check(&name, path, e);
+    *o = (struct file_out){strdup(path), name.data, -1};
+    if (rc == 0 && !o->path)
+        rc = err_set(e, ERR_MEMORY, "%s: out of memory", path);
+    if (rc == 0 && (o->fd = mkstemp(o->temporary)) < 0)
         rc = err_errno(e, "%s: creating a temporary file beside it", path);
-        goto out;
+    if (rc)
+        release(o);
+    return rc;
+}
+
+int file_out_write(struct file_out *o, const void *data, size_t len, struct err *e)
+{
+    const char *p = data;
+    for (size_t left = len; left > 0;) {
+        ssize_t w = write(o->fd, p, left);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return err_errno(e, "%s: writing %zu bytes", o->path, len);
+        p += w;
+        left -= (size_t)w;
     }
+    return 0;
+}
+
+int file_out_commit(struct file_out *o, struct err *e)
+{
     mode_t mask = umask(0);
     umask(mask);
-    if (write_all(fd, data, len) || fchmod(fd, 0666 & ~mask) || rename(name.data, path)) {
-        rc = err_errno(e, "%s: writing %zu bytes", path, len);
-        unlink(name.data);
-    } else {
-        sync_directory(path);
+    if (fsync(o->fd) || fchmod(o->fd, 0666 & ~mask) || rename(o->temporary, o->path)) {
+        int rc = err_errno(e, "%s: putting what was written in its place", o->path);
+        file_out_abandon(o);
+        return rc;
     }
-    close(fd);
-out:
-    buf_deinit(&name);
+    sync_directory(o->path);
+    release(o);
+    return 0;
+}
+
+void file_out_abandon(struct file_out *o)
+{
+    if (!o->temporary)
+        return;
+    unlink(o->temporary);
+    release(o);
+}
+
+int file_write(const char *path, const void *data, size_t len, struct err *e)
+{
+    struct file_out o;
+    int rc = file_out_open(&o, path, e);
+    if (rc)
+        return rc;
+    rc = file_out_write(&o, data, len, e);
+    if (rc == 0)
+        return file_out_commit(&o, e);
+    file_out_abandon(&o);
     return rc;
 }

@@ -19,6 +19,20 @@ void file_map_close(struct file_map *m);
  * bytes, else ERR_LIMIT. */
 int file_read(char **data, size_t *len, const char *path, size_t limit, struct err *e) MUST_CHECK;
 
+/* A file in the making: bytes go to a temporary name beside path, and only a commit puts them there. Zeroed
+ * is a valid idle one. */
+struct file_out {
+    char *path, *temporary; /* owned; NULL when idle */
+    int fd;
+};
+
+int file_out_open(struct file_out *o, const char *path, struct err *e) MUST_CHECK;
+int file_out_write(struct file_out *o, const void *data, size_t len, struct err *e) MUST_CHECK;
+/* Syncs, renames, syncs the directory. Afterwards o is idle, and on failure the temporary file is gone. */
+int file_out_commit(struct file_out *o, struct err *e) MUST_CHECK;
+/* Removes the temporary file, if there is one. */
+void file_out_abandon(struct file_out *o);
+
 /* Writes to a temporary name beside path, syncs, renames, syncs the directory: afterwards path holds either
  * all of it or what it held before, whatever happens. */
 int file_write(const char *path, const void *data, size_t len, struct err *e) MUST_CHECK;

@@ -1,6 +1,6 @@
-/* Number formats: exact decoding of every type a model file may hold, and encoding of those we write. Layouts and
- * rounding are ggml's (ggml-quants.c, reference functions quantize_row_*_ref) and bitsandbytes' (NF4, double
- * quantisation: functional.py, create_dynamic_map); tests/test_quant.c compares with their output. */
+/* Number formats: exact decoding of every type a model file may hold, and encoding of those we write. Layouts
+ * and rounding are ggml's (ggml-quants.c, reference functions quantize_row_*_ref) and bitsandbytes' (NF4,
+ * double quantisation: functional.py, create_dynamic_map); tests/test_quant.c compares with their output. */
 #ifndef GYEOL_COMPUTE_QUANT_H
 #define GYEOL_COMPUTE_QUANT_H
 
@@ -14,7 +14,8 @@ uint16_t quant_f32_to_f16(float f); /* round to nearest even, as F16C does */
 float quant_bf16_to_f32(uint16_t h);
 uint16_t quant_f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */
 
-/* n values (a multiple of the block) from bytes that need no alignment. `t` must be a number type (dtype_info). */
+/* n values (a multiple of the block) from bytes that need no alignment. `t` must be a number type
+ * (dtype_info). Exact, but for F64, which is rounded. */
 void quant_decode(float *out, enum dtype t, const void *bytes, size_t n);
 
 /* The other way, for F32, F16, BF16, Q8_0, Q4_0. */
@@ -31,8 +32,8 @@ void nf4_encode(uint8_t *packed, float *absmax, const float *values, size_t n);
 void nf4_decode(float *out, const uint8_t *packed, const float *absmax, size_t n);
 /* Double quantisation of `n` absmax values: codes [n], scale [ceil(n/256)], their mean *offset. */
 void nf4_encode_absmax(uint8_t *codes, float *scale, float *offset, const float *absmax, size_t n);
-void nf4_decode_absmax(float *absmax, const uint8_t *codes, const float *scale, float offset, const float *map,
-                       size_t n);
+void nf4_decode_absmax(float *absmax, const uint8_t *codes, const float *scale, float offset,
+                       const float *map, size_t n);
 
 /* values -> NF4 with double quantisation -> values, in place: what a QLoRA base of these weights is. */
 int nf4_round_trip(float *values, size_t n); /* 0, or ERR_MEMORY */

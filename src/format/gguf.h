@@ -1,6 +1,7 @@
-/* GGUF v2 and v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): typed key-value metadata, tensor
- * descriptions, then aligned tensor data. Mapped, never copied. Untrusted: counts and offsets are proved against
- * the file's size before anything is allocated; what is allocated stays within a small multiple of the file. */
+/* GGUF v2 and v3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): typed key-value metadata,
+ * tensor descriptions, then aligned tensor data. Mapped, never copied. Untrusted: counts and offsets are
+ * proved against the file's size before anything is allocated; what is allocated stays within a small
+ * multiple of the file. */
 #ifndef GYEOL_FORMAT_GGUF_H
 #define GYEOL_FORMAT_GGUF_H
 
@@ -33,7 +34,7 @@ struct gguf_string {
 
 struct gguf_value {
     enum gguf_type type;    /* GGUF_ARRAY for arrays */
-    enum gguf_type element; /* of an array; arrays of arrays are refused */
+    enum gguf_type element; /* of an array (arrays of arrays are refused); else type again */
     size_t count;           /* of an array; else 1 */
     const unsigned char *data;
     const struct gguf_string *strings; /* of a string or an array of strings: [count] */
@@ -53,16 +54,19 @@ size_t gguf_keys(const struct gguf *g);
 const char *gguf_key_at(const struct gguf *g, size_t i, const struct gguf_value **v);
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key); /* NULL when absent */
 
-/* Typed reads. Absent keys leave *out as it was and give 0; present ones of another kind are ERR_FORMAT naming the
- * key. Integers of any width are accepted where they fit; reals from F32 or F64. */
+/* Typed reads. Absent keys leave *out as it was and give 0; present ones of another kind are ERR_FORMAT
+ * naming the key. Integers of any width are accepted where they fit; reals from F32 or F64. */
 int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out, struct err *e) MUST_CHECK;
 int gguf_get_f32(const struct gguf *g, const char *key, float *out, struct err *e) MUST_CHECK;
 int gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct err *e) MUST_CHECK;
 int gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out, struct err *e) MUST_CHECK;
 
-/* Elements of number arrays, i < count; converts from the element type (checked by the caller to be a number). */
+/* Elements of number arrays, i < count; converts from the element type (checked by the caller to be a
+ * number). */
 double gguf_number_at(const struct gguf_value *v, size_t i);
 
+/* Names and keys are printable ASCII. A tensor of a type that dtype.h lacks is listed as DT_OTHER with bytes
+ * 0 and data NULL. No two tensors share a byte. */
 size_t gguf_tensors(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct tensor *gguf_tensor_find(const struct gguf *g, const char *name);
@@ -73,7 +77,8 @@ struct gguf_writer;
 
 /* Starts writing to a temporary name beside path. */
 int gguf_create(struct gguf_writer **out, const char *path, struct err *e) MUST_CHECK;
-/* Metadata, before the first tensor data. Failures to allocate are kept and reported by gguf_begin_data. */
+/* Metadata, before the first tensor data. What fails (memory, a tensor that GGUF cannot hold) is kept and
+ * reported by gguf_begin_data; after any failure, gguf_abandon. "general.alignment" is obeyed. */
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
 void gguf_put_u64(struct gguf_writer *w, const char *key, uint64_t v);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float v);
@@ -82,7 +87,8 @@ void gguf_put_string(struct gguf_writer *w, const char *key, const char *s, size
 void gguf_put_strings(struct gguf_writer *w, const char *key, const struct gguf_string *s, size_t n);
 void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *v, size_t n);
 void gguf_put_f32s(struct gguf_writer *w, const char *key, const float *v, size_t n);
-void gguf_put_value(struct gguf_writer *w, const char *key, const struct gguf_value *v); /* copied from a reader */
+void gguf_put_value(struct gguf_writer *w, const char *key,
+                    const struct gguf_value *v); /* copied from a reader */
 /* Describes a tensor; dims outermost first; the type must have a ggml number. */
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, int rank, const size_t *dim);
 /* Writes header and descriptions. */
