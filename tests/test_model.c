@@ -116,6 +116,42 @@ static void test_reference_gguf(void **state)
         check_model(models[i], "model.gguf", "logits_gguf.bin", false);
 }
 
+/* --- adapters: logits with PEFT's adapter applied, as the reference gives them */
+
+static void check_adapter(const char *name, const char *base, enum model_type type)
+{
+    char dir[128];
+    struct loaded l = load(base, "", type);
+    struct peft *peft;
+    struct adapter *adapter;
+    snprintf(dir, sizeof dir, FIXTURES "%s", name);
+    ok(peft_open(&peft, dir, &l.model->config, NULL, &error));
+    ok(adapter_load(&adapter, peft, l.model, &error));
+    float *bare = plain(&l, NULL), *want = read_floats(name, "logits.bin", TOKENS * VOCABULARY);
+    session_set_adapter(l.session, adapter);
+    float *logits = plain(&l, NULL);
+    double far = furthest(logits, want, TOKENS * VOCABULARY);
+    print_message("# %s: logits within %.1e\n", name, far);
+    assert_true(far <= 2e-4);
+    assert_true(furthest(bare, want, TOKENS * VOCABULARY) > 0.1); /* the adapter matters */
+    free(bare);
+    free(want);
+    free(logits);
+    adapter_close(adapter);
+    peft_close(peft);
+    unload(&l);
+}
+
+static void test_reference_adapters(void **state)
+{
+    (void)state;
+    check_adapter("lora_llama", "llama_tied", MODEL_F32);
+    check_adapter("lora_llama_all", "llama_untied", MODEL_F32);
+    check_adapter("lora_gemma2", "gemma2", MODEL_F32);
+    check_adapter("lora_gemma3", "gemma3", MODEL_F32);
+    check_adapter("qlora_llama", "llama_tied", MODEL_NF4);
+}
+
 /* --- the same tokens by other ways */
 
 /* Puts tokens first .. first+n-1 into kv and their logits where they belong. */
@@ -293,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference_logits),
                                        cmocka_unit_test(test_reference_gguf),
+                                       cmocka_unit_test(test_reference_adapters),
                                        cmocka_unit_test(test_ways),
                                        cmocka_unit_test(test_head_rows),
                                        cmocka_unit_test(test_hidden_positions),

@@ -1,14 +1,12 @@
-#include "base/size.h"
 #include "cli/cli.h"
+
+#include <string.h>
 
 static int run(int argc, char **argv)
 {
-    static const struct command *const actions[] = {&cmd_bench_kernels};
-    return cli_dispatch(&cmd_bench, actions, COUNT_OF(actions), argc, argv);
+    if (argc > 1 && strcmp(argv[1], "kernels") == 0)
+        return cmd_bench_kernels.run(argc - 1, argv + 1);
+    return cmd_bench_model.run(argc, argv);
 }
 
-const struct command cmd_bench = {
-    "bench", "speed against this machine's limits",
-    "usage: gyeol bench ACTION [OPTIONS]\n\n"
-    "Measures the engine, and in the same run what the machine could do at most.\n\n",
-    run};
+const struct command cmd_bench = {"bench", "speed of the engine against this machine's limits", "", run};
