@@ -3,7 +3,7 @@
 
 static int run(int argc, char **argv)
 {
-    static const struct command *const actions[] = {&cmd_model_pull};
+    static const struct command *const actions[] = {&cmd_model_pull, &cmd_model_tokenize};
     return cli_dispatch(&cmd_model, actions, COUNT_OF(actions), argc, argv);
 }
 
