@@ -11,7 +11,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdalign.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -388,6 +390,54 @@ static void test_file_write_that_fails_leaves_nothing(void **state)
     assert_int_equal(entries(), 1);
 }
 
+static void test_file_out_puts_pieces_together(void **state)
+{
+    (void)state;
+    struct file_out o = {0};
+    char *data;
+    size_t n;
+    ok(file_write(path, "before", 6, &error));
+    ok(file_out_open(&o, path, &error));
+    ok(file_out_write(&o, "one", 3, &error));
+    ok(file_out_write(&o, NULL, 0, &error));
+    file_out_abandon(&o);
+    ok(file_out_open(&o, path, &error));
+    ok(file_out_write(&o, "two", 3, &error));
+    ok(file_read(&data, &n, path, 100, &error)); /* nothing to see yet */
+    assert_string_equal(data, "before");
+    free(data);
+    ok(file_out_write(&o, " three", 6, &error));
+    ok(file_out_commit(&o, &error));
+    file_out_abandon(&o); /* idle: nothing to do */
+    ok(file_read(&data, &n, path, 100, &error));
+    assert_string_equal(data, "two three");
+    free(data);
+    assert_int_equal(entries(), 1);
+}
+
+/* The system refuses in the middle: what was there stays, nothing else does. */
+static void test_file_write_without_room(void **state)
+{
+    (void)state;
+    static char much[100000];
+    struct rlimit was;
+    char *data;
+    size_t n;
+    ok(file_write(path, "before", 6, &error));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){50000, was.rlim_max}), 0);
+    int rc = file_write(path, much, sizeof much, &error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(rc, ERR_IO);
+    assert_non_null(strstr(error.msg, "/f: writing 100000 bytes: "));
+    ok(file_read(&data, &n, path, 100, &error));
+    assert_string_equal(data, "before");
+    free(data);
+    assert_int_equal(entries(), 1);
+}
+
 static void test_file_write_follows_umask(void **state)
 {
     (void)state;
@@ -730,6 +780,8 @@ int main(void)
         F(test_file_read_takes_standard_input),
         F(test_file_write_replaces),
         F(test_file_write_that_fails_leaves_nothing),
+        F(test_file_out_puts_pieces_together),
+        F(test_file_write_without_room),
         F(test_file_write_follows_umask),
         F(test_a_reader_never_sees_half_a_file),
         T(test_when_parse_known_times),

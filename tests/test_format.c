@@ -1,57 +1,10 @@
-/* format/safetensors and format/gguf: files that other programs wrote (tests/fixtures: the reference
- * converter's GGUF with its own listing, safetensors beside the raw arrays they hold), and files that mean
- * harm. */
-#include "base/buf.h"
-#include "base/file.h"
-#include "base/size.h"
-#include "format/gguf.h"
+/* format/safetensors: files that other programs wrote (tests/fixtures, beside the raw arrays they hold), and
+ * files that mean harm. format/gguf is in test_gguf.c. */
 #include "format/safetensors.h"
 
-#include <math.h>
-#include <unistd.h>
+#include "base/size.h"
 
-#include "testing.h"
-
-#define FIXTURES "tests/fixtures/"
-
-static char dir[] = "/tmp/gyeol-format-XXXXXX", path[300];
-
-static int setup(void **state)
-{
-    (void)state;
-    memcpy(dir, "/tmp/gyeol-format-XXXXXX", sizeof dir);
-    if (!mkdtemp(dir))
-        return -1;
-    snprintf(path, sizeof path, "%s/f", dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unlink(path);
-    return rmdir(dir); /* fails when a temporary file was left behind */
-}
-
-static void same_files(const char *a, const char *b)
-{
-    struct file_map x, y;
-    ok(file_map_open(&x, a, &error));
-    ok(file_map_open(&y, b, &error));
-    if (x.len != y.len || memcmp(x.data, y.data, x.len) != 0)
-        fail_msg("%s (%zu bytes) and %s (%zu) differ", a, x.len, b, y.len);
-    file_map_close(&x);
-    file_map_close(&y);
-}
-
-/* The message must begin with the file's name and say `part`. */
-static void check_refused(int rc, int code, const char *part)
-{
-    if (rc != code || strncmp(error.msg, "file: ", 6) != 0 || !strstr(error.msg, part))
-        fail_msg("code %d, \"%s\"; wanted %d, \"file: ...%s...\"", rc, error.msg, code, part);
-}
-
-/* ---- safetensors ---- */
+#include "files.h"
 
 /* A file of that header and n bytes of data, exactly allocated so that AddressSanitizer sees the end. */
 static int parse_json(struct safetensors **s, const char *json, size_t n, unsigned char **bytes)
@@ -290,93 +243,6 @@ static void test_safetensors_cut_anywhere(void **state)
     file_map_close(&m);
 }
 
-/* ---- GGUF ---- */
-
-/* One line of gguf_keys.txt, "KEY [TYPE] = VALUE" as gguf-py printed it, against what we read. */
-static void check_key_line(const struct gguf *g, const char *line)
-{
-    char key[100], type[40], text[100] = "", want[100];
-    const char *value = strstr(line, "] = ");
-    if (!value || sscanf(line, "%99s [%39[^]]]", key, type) != 2 || strncmp(key, "GGUF.", 5) == 0)
-        return;
-    const struct gguf_value *v = gguf_find(g, key);
-    assert_non_null(v);
-    value += 4;
-    snprintf(want, sizeof want, "%.99s", value);
-    if (strcmp(type, "UINT32") == 0) {
-        uint32_t n = 0;
-        ok(gguf_get_u32(g, key, &n, &error));
-        snprintf(text, sizeof text, "%u", n);
-    } else if (strcmp(type, "FLOAT32") == 0) {
-        float f = 0;
-        ok(gguf_get_f32(g, key, &f, &error));
-        assert_true((double)f == strtod(value, NULL));
-        return;
-    } else if (strcmp(type, "STRING") == 0) {
-        struct gguf_string s = {0};
-        ok(gguf_get_string(g, key, &s, &error));
-        snprintf(text, sizeof text, "'%.*s'", (int)s.len, s.data);
-    } else if (strcmp(type, "ARRAY/INT32") == 0) {
-        assert_int_equal(v->element, GGUF_I32);
-        snprintf(text, sizeof text, "<%zu items> [%g, %g, %g, %g]", v->count, gguf_number_at(v, 0),
-                 gguf_number_at(v, 1), gguf_number_at(v, 2), gguf_number_at(v, 3));
-    } else {
-        const struct gguf_string *s = v->strings;
-        assert_string_equal(type, "ARRAY/STRING");
-        snprintf(text, sizeof text, "<%zu items> ['%.*s', '%.*s', '%.*s', '%.*s']", v->count, (int)s[0].len,
-                 s[0].data, (int)s[1].len, s[1].data, (int)s[2].len, s[2].data, (int)s[3].len, s[3].data);
-    }
-    assert_string_equal(text, want);
-}
-
-/* "NAME [dims, innermost first] F32 OFFSET" */
-static void check_tensor_line(const struct gguf *g, size_t i, const char *line)
-{
-    char name[100], want[200];
-    const struct tensor *t = gguf_tensor_at(g, i), *first = gguf_tensor_at(g, 0);
-    assert_int_equal(sscanf(line, "%99s", name), 1);
-    assert_string_equal(name, t->name);
-    assert_ptr_equal(gguf_tensor_find(g, name), t);
-    if (t->rank == 2)
-        snprintf(want, sizeof want, "%s [%zu, %zu] F32 %td", name, t->dim[1], t->dim[0],
-                 t->data - first->data);
-    else
-        snprintf(want, sizeof want, "%s [%zu] F32 %td", name, t->dim[0], t->data - first->data);
-    assert_string_equal(line, want);
-    assert_int_equal(t->bytes, 4 * t->dim[0] * (t->rank == 2 ? t->dim[1] : 1));
-}
-
-static void test_gguf_reads_as_listed(void **state)
-{
-    (void)state;
-    struct gguf *g;
-    char *list;
-    size_t n, tensors = 0;
-    bool in_tensors = false;
-    ok(gguf_open(&g, FIXTURES "llama_tied/model.gguf", &error));
-    ok(file_read(&list, &n, FIXTURES "llama_tied/gguf_keys.txt", 1 << 20, &error));
-    char *save = NULL;
-    for (char *line = strtok_r(list, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-        if (strncmp(line, "--", 2) == 0)
-            in_tensors = true;
-        else if (in_tensors)
-            check_tensor_line(g, tensors++, line);
-        else
-            check_key_line(g, line);
-    assert_int_equal(gguf_keys(g), 26);
-    assert_int_equal(gguf_tensors(g), 29);
-    assert_int_equal(tensors, 29);
-    const struct gguf_value *v;
-    assert_string_equal(gguf_key_at(g, 0, &v), "general.architecture");
-    assert_ptr_equal(v, gguf_find(g, "general.architecture"));
-    assert_null(gguf_find(g, "general.architectur"));
-    assert_null(gguf_tensor_find(g, "blk.3.attn_q.weight"));
-    assert_string_equal(gguf_name(g), FIXTURES "llama_tied/model.gguf");
-    free(list);
-    gguf_close(g);
-    gguf_close(NULL);
-}
-
 #define T(f) cmocka_unit_test(f)
 #define F(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
@@ -391,7 +257,6 @@ int main(void)
         T(test_safetensors_refuses_headers),
         T(test_safetensors_refuses_lengths),
         T(test_safetensors_cut_anywhere),
-        T(test_gguf_reads_as_listed),
     };
-    return cmocka_run_group_tests_name("format", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
 }

@@ -258,6 +258,27 @@ static void test_nf4_ragged_sizes(void **state)
     assert_int_equal(nf4_round_trip(NULL, 0), 0);
 }
 
+/* The sum is taken in an order of its own; of small integers it is exact in any. */
+static void test_nf4_mean_counts_everything(void **state)
+{
+    (void)state;
+    enum { MOST = 600000 };
+    struct rng r = seeded();
+    float *v = malloc(MOST * 4), *scale = malloc((MOST / 256 + 1) * 4), offset;
+    uint8_t *codes = malloc(MOST);
+    for (size_t n = 1; n < MOST; n += n < 1100 ? 1 : n / 3) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += (double)(v[i] = (float)rng_below(&r, 28));
+        nf4_encode_absmax(codes, scale, &offset, v, n);
+        if (offset != (float)sum / (float)n)
+            fail_msg("mean of %zu is %.9g, wanted %.9g", n, offset, sum / (double)n);
+    }
+    free(v);
+    free(scale);
+    free(codes);
+}
+
 static void test_nf4_zeros_stay_zero(void **state)
 {
     (void)state;
@@ -307,6 +328,7 @@ int main(void)
         T(test_nf4_blocks),
         T(test_nf4_double),
         T(test_nf4_ragged_sizes),
+        T(test_nf4_mean_counts_everything),
         T(test_nf4_zeros_stay_zero),
         T(test_row_bytes),
         T(test_names),

@@ -1,6 +1,6 @@
-/* Number formats of tensors: how values are packed into bytes. Block layouts are ggml's (ggml-common.h, the GGUF
- * specification) and, for NF4, bitsandbytes'. This file knows sizes only; compute/quant.h reads and writes the
- * values. */
+/* Number formats of tensors: how values are packed into bytes. Block layouts are ggml's (ggml-common.h, the
+ * GGUF specification) and, for NF4, bitsandbytes'. This file knows sizes only; compute/quant.h reads and
+ * writes the values. */
 #ifndef GYEOL_BASE_DTYPE_H
 #define GYEOL_BASE_DTYPE_H
 
@@ -33,10 +33,10 @@ enum dtype {
 };
 
 struct dtype_info {
-    const char *name;   /* "f32", "q8_0": as users write it */
-    size_t values;      /* per block */
-    size_t bytes;       /* per block; 0 when unknown */
-    bool number;        /* a type that quant_decode reads */
+    const char *name; /* "f32", "q8_0": as users write it */
+    size_t values;    /* per block */
+    size_t bytes;     /* per block; 0 when unknown */
+    bool number;      /* a type that quant_decode reads */
 };
 
 extern const struct dtype_info dtype_info[DT_COUNT];

@@ -15,7 +15,7 @@ float quant_bf16_to_f32(uint16_t h);
 uint16_t quant_f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */
 
 /* n values (a multiple of the block) from bytes that need no alignment. `t` must be a number type
- * (dtype_info). */
+ * (dtype_info). Exact, but for F64, which is rounded. */
 void quant_decode(float *out, enum dtype t, const void *bytes, size_t n);
 
 /* The other way, for F32, F16, BF16, Q8_0, Q4_0. */

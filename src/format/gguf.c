@@ -227,7 +227,8 @@ static int take_dims(struct cursor *c, struct tensor *t)
             return ERR_FORMAT;
         t->dim[i] = (size_t)dim;
         if (dim == 0 || t->dim[i] != dim || !size_mul(values, t->dim[i], &values))
-            return err_set(c->e, ERR_FORMAT, "dimension of %llu is none, or makes too many values",
+            return err_set(c->e, ERR_FORMAT,
+                           "dimension of %llu, wanted 1 or more and a product that can be counted",
                            (unsigned long long)dim);
     }
     return 0;

@@ -65,6 +65,8 @@ int gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *o
  * number). */
 double gguf_number_at(const struct gguf_value *v, size_t i);
 
+/* Names and keys are printable ASCII. A tensor of a type that dtype.h lacks is listed as DT_OTHER with bytes
+ * 0 and data NULL. No two tensors share a byte. */
 size_t gguf_tensors(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct tensor *gguf_tensor_find(const struct gguf *g, const char *name);
@@ -75,7 +77,8 @@ struct gguf_writer;
 
 /* Starts writing to a temporary name beside path. */
 int gguf_create(struct gguf_writer **out, const char *path, struct err *e) MUST_CHECK;
-/* Metadata, before the first tensor data. Failures to allocate are kept and reported by gguf_begin_data. */
+/* Metadata, before the first tensor data. What fails (memory, a tensor that GGUF cannot hold) is kept and
+ * reported by gguf_begin_data; after any failure, gguf_abandon. "general.alignment" is obeyed. */
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
 void gguf_put_u64(struct gguf_writer *w, const char *key, uint64_t v);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float v);

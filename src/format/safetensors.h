@@ -1,6 +1,6 @@
 /* safetensors (https://github.com/huggingface/safetensors): u64 header length, a JSON header that gives every
- * tensor's dtype, shape and byte range, then the bytes. Mapped, never copied. Untrusted: every offset is proved
- * to lie inside the file, ranges may not overlap, and the size must be what dtype and shape say. */
+ * tensor's dtype, shape and byte range, then the bytes. Mapped, never copied. Untrusted: every offset is
+ * proved to lie inside the file, ranges may not overlap, and the size must be what dtype and shape say. */
 #ifndef GYEOL_FORMAT_SAFETENSORS_H
 #define GYEOL_FORMAT_SAFETENSORS_H
 
@@ -17,7 +17,7 @@ int safetensors_parse(struct safetensors **out, const char *name, const unsigned
 void safetensors_close(struct safetensors *s); /* NULL allowed */
 
 size_t safetensors_count(const struct safetensors *s);
-const struct tensor *safetensors_at(const struct safetensors *s, size_t i); /* in order of offset */
+const struct tensor *safetensors_at(const struct safetensors *s, size_t i);           /* in order of offset */
 const struct tensor *safetensors_find(const struct safetensors *s, const char *name); /* NULL when absent */
 const char *safetensors_metadata(const struct safetensors *s, const char *key);       /* NULL when absent */
 

@@ -13,9 +13,10 @@ struct tensor {
     const char *name; /* NUL-terminated, owned by the file */
     enum dtype type;
     int rank;
-    size_t dim[TENSOR_RANK_MAX]; /* outermost first, as Hugging Face writes it: a linear weight is [outputs, inputs].
-                                    (GGUF files list the innermost first; the reader turns them round.) */
-    const unsigned char *data; /* in the mapping, not necessarily aligned */
+    size_t dim[TENSOR_RANK_MAX]; /* outermost first, as Hugging Face writes it: a linear weight is [outputs,
+                                    inputs]. (GGUF files list the innermost first; the reader turns them
+                                    round.) */
+    const unsigned char *data;   /* in the mapping, not necessarily aligned */
     size_t bytes;
 };
 
