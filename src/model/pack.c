@@ -60,23 +60,23 @@ static int file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
     return 0;
 }
 
-int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct err *e)
+int pack_source_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
+                       struct err *e)
 {
     size_t n = checkpoint_files(c);
     struct buf b = {0};
     int rc = 0;
-    if (n == 1)
-        return file_sha256(hex, checkpoint_file(c, 0), e);
     for (size_t i = 0; !rc && i < n; i++) {
         const char *path = checkpoint_file(c, i), *slash = strrchr(path, '/');
-        char one[DIGEST_HEX];
-        rc = file_sha256(one, path, e);
+        rc = file_sha256(hex, path, e);
         if (!rc)
-            buf_printf(&b, "%s %s\n", slash ? slash + 1 : path, one);
+            buf_printf(&b, "%s %s\n", slash ? slash + 1 : path, hex);
+        if (!rc && each)
+            memcpy(each[i], hex, DIGEST_HEX);
     }
     if (!rc)
         rc = buf_check(&b, "digests", e);
-    if (!rc)
+    if (!rc && n != 1)
         digest_sha256(hex, b.data, b.len);
     buf_deinit(&b);
     return rc;
@@ -165,7 +165,7 @@ static int fill_file(int fd, const char *path, struct header *h, const struct ch
     int rc = model_fill(map + PACK_HEADER, checkpoint_config(c), (enum model_type)h->type, c, &progress, e);
     progress_finish(&progress);
     if (!rc)
-        rc = pack_source_sha256(h->source, c, e);
+        rc = pack_source_sha256(h->source, NULL, c, e);
     if (!rc) {
         digest_sha256(h->block, map + PACK_HEADER, h->block_bytes);
         memcpy(map, h, sizeof *h);
@@ -221,7 +221,7 @@ static int in_memory(struct model **out, const struct checkpoint *c, enum model_
                      char sha256[DIGEST_HEX], const char *why, struct err *e)
 {
     log_write(LOG_WARN, "packed weights are kept in memory only: %s", why);
-    int rc = pack_source_sha256(sha256, c, e);
+    int rc = pack_source_sha256(sha256, NULL, c, e);
     return rc ? rc : model_load(out, c, type, e);
 }
 
@@ -268,7 +268,7 @@ static int verify_map(const struct header *h, const void *map, const char *path,
                       struct err *e)
 {
     char hex[DIGEST_HEX];
-    int rc = pack_source_sha256(hex, c, e);
+    int rc = pack_source_sha256(hex, NULL, c, e);
     if (rc)
         return rc;
     if (strcmp(hex, h->source) != 0)
@@ -282,28 +282,55 @@ static int verify_map(const struct header *h, const void *map, const char *path,
     return 0;
 }
 
+/* The pack of this type, mapped, wherever it lies; ERR_MISSING. */
+static int find_map(struct buf *path, struct header *h, void **map, const struct checkpoint *c,
+                    enum model_type type, struct err *e)
+{
+    *map = NULL;
+    int rc = wanted_header(h, c, type, e);
+    if (rc)
+        return rc;
+    name_beside(path, c, type);
+    rc = buf_check(path, "pack file name", e);
+    if (!rc)
+        map_pack(path->data, h, map);
+    if (!rc && !*map) {
+        name_cached(path, c, type, h->stamp);
+        map_pack(path->data, h, map);
+    }
+    if (!rc && !*map)
+        rc = err_set(e, ERR_MISSING, "%s: no pack of type %s yet", checkpoint_path(c), model_type_name[type]);
+    return rc;
+}
+
+int pack_find(char **path, char sha256[DIGEST_HEX], const struct checkpoint *c, enum model_type type,
+              struct err *e)
+{
+    struct header h;
+    struct buf b = {0};
+    void *map;
+    int rc = find_map(&b, &h, &map, c, type, e);
+    *path = NULL;
+    if (!rc) {
+        munmap(map, PACK_HEADER + h.block_bytes);
+        memcpy(sha256, h.source, DIGEST_HEX);
+        *path = strdup(b.data);
+        rc = *path ? 0 : err_set(e, ERR_MEMORY, "out of memory");
+    }
+    buf_deinit(&b);
+    return rc;
+}
+
 int pack_verify(const struct checkpoint *c, enum model_type type, struct err *e)
 {
     struct header h;
     struct buf path = {0};
-    void *map = NULL;
-    int rc = wanted_header(&h, c, type, e);
-    if (rc)
-        return rc;
-    name_beside(&path, c, type);
-    rc = buf_check(&path, "pack file name", e);
-    if (!rc)
-        map_pack(path.data, &h, &map);
-    if (!rc && !map) {
-        name_cached(&path, c, type, h.stamp);
-        map_pack(path.data, &h, &map);
-    }
-    if (!rc && !map)
-        rc = err_set(e, ERR_MISSING, "%s: no pack of type %s yet", checkpoint_path(c), model_type_name[type]);
-    if (!rc)
+    void *map;
+    int rc = find_map(&path, &h, &map, c, type, e);
+    if (!rc) {
         rc = verify_map(&h, map, path.data, c, e);
-    if (map)
         munmap(map, PACK_HEADER + h.block_bytes);
+    }
     buf_deinit(&path);
     return rc;
 }
