@@ -4,7 +4,7 @@ VERSION := 0.1.0
 BUILD ?= build
 PREFIX ?= /usr/local
 CC ?= cc
-PKGS := sqlite3 jansson libutf8proc nettle
+PKGS := sqlite3 jansson libutf8proc nettle libcurl
 OPT ?= -O2 -g
 WARN := -Wall -Wextra -Werror
 # FP_CONTRACT off: the same sums on every processor, whatever the compiler would fuse.
@@ -36,13 +36,24 @@ help:
 	@echo 'make linear-model    train models/linear again, bit for bit'
 	@echo 'make install PREFIX=/usr/local DESTDIR='
 
+# One file per instruction set, named by it; nothing else may use what only some processors have. -O3: the loops of
+# kernels_element.h become vectors.
+KERNEL := -O3 -fno-math-errno
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mprefer-vector-width=512
+endif
+$(BUILD)/obj/src/compute/%_portable.o: EXTRA := $(KERNEL)
+$(BUILD)/obj/src/compute/%_avx2.o: EXTRA := $(KERNEL) $(AVX2)
+$(BUILD)/obj/src/compute/%_avx512.o: EXTRA := $(KERNEL) $(AVX2) $(AVX512)
+
 # V=1 shows whole command lines.
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)')
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC $<)
-	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
 
 # Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL.
 define incbin
@@ -79,8 +90,16 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 
+# A hub to fetch from, for tests/test_net.c and tests/cli/pull.sh; it shares no code with what it tests.
+$(BUILD)/random_model: $(BUILD)/obj/tests/random_model.o $(BUILD)/libgyeol.a
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
+$(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lmicrohttpd -ljansson
+
 TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
-test: all $(TEST_BIN)
+test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/random_model
 	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(filter-out %/tap.sh,$(wildcard tests/cli/*.sh))
 
 # Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.
@@ -92,7 +111,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ))
 build/fuzz/%: tests/fuzz/%.c $(SRC) $(wildcard src/*/*.h include/*.h) $(EMBED)
 	@mkdir -p $(@D)
 	$(call say,FUZZ $@)
-	$(Q)clang $(CFLAGS_ALL) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(Q)clang $(CFLAGS_ALL) -DGYEOL_PORTABLE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	  $< $(SRC) $(EMBED) -o $@ $(LDLIBS_ALL)
 fuzz: $(FUZZ_BIN)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_BIN)

@@ -26,7 +26,7 @@ static int give(struct gyeol_error *out, const struct err *e)
 int gyeol_open(struct gyeol **out, const char *model, struct gyeol_error *error)
 {
     struct err e;
-    struct judge_options o = {.model = model};
+    struct judge_options o = {.model = model, .quotes = true};
     struct gyeol *g = calloc(1, sizeof *g);
     *out = NULL;
     if (!g) {

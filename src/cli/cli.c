@@ -29,6 +29,26 @@ int cli_usage(const struct command *c, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+int cli_dispatch(const struct command *c, const struct command *const *actions, size_t n, int argc,
+                 char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    size_t skip = strlen(c->name) + 1;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        fputs(c->help, stdout);
+        for (size_t i = 0; i < n; i++)
+            printf("  %-10s %s\n", actions[i]->name + skip, actions[i]->summary);
+        printf("\ngyeol %s ACTION --help tells more.\n", c->name);
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, actions[i]->name + skip) == 0)
+            return actions[i]->run(argc - 1, argv + 1);
+    if (!*name)
+        return cli_usage(c, "want an action");
+    return cli_usage(c, "no action \"%.40s\"", name);
+}
+
 int cli_option(const struct command *c, int argc, char **argv, const struct option *options)
 {
     opterr = 0;
@@ -85,8 +105,40 @@ bool cli_judge_option(struct judge_options *o, int option, const char *value)
     case OPT_ADAPTER:
         o->adapter = value;
         return true;
+    case OPT_TYPE:
+        o->type = value;
+        return true;
+    case OPT_TEMPLATE:
+        o->chat = value;
+        return true;
+    case OPT_JUDGE_THREADS: {
+        int64_t n;
+        struct err ignored;
+        o->threads = cli_number(&n, "--threads", value, 1, 256, &ignored) ? -1 : (int)n;
+        return true;
+    }
     }
     return false;
+}
+
+int cli_judge_defaults(struct judge_options *o, struct err *e)
+{
+    const char *model = getenv("GYEOL_MODEL"), *adapter = getenv("GYEOL_ADAPTER");
+    if (o->threads < 0)
+        return err_set(e, ERR_USAGE, "--threads: want a whole number, 1..256");
+    bool linear = o->mode && strcmp(o->mode, "linear") == 0;
+    if (!o->model && model && *model && !linear)
+        o->model = model;
+    if (!o->adapter && adapter && *adapter && o->model && !linear)
+        o->adapter = adapter;
+    return 0;
+}
+
+int cli_judge_open(struct judge **out, struct judge_options *o, struct err *e)
+{
+    *out = NULL;
+    int rc = cli_judge_defaults(o, e);
+    return rc ? rc : judge_open(out, o, e);
 }
 
 int cli_print_json(json_t *v)

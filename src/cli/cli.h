@@ -21,7 +21,14 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train;
+extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train, cmd_model;
+extern const struct command cmd_train_linear, cmd_train_calibrate; /* actions of train */
+extern const struct command cmd_model_pull;                         /* of model */
+
+/* A command of several actions: runs the one that argv[1] names, or lists them. Actions are named "COMMAND
+ * ACTION". */
+int cli_dispatch(const struct command *c, const struct command *const *actions, size_t n, int argc,
+                 char **argv);
 
 /* Prints "gyeol: MESSAGE" on stderr; 2 for ERR_USAGE, else 1. */
 int cli_fail(const struct err *e);
@@ -43,18 +50,34 @@ int cli_real(double *out, const char *option, const char *text, double lo, doubl
 const char *cli_database(const char *given);
 
 /* Options shared by every command that judges; getopt values from 256 on. */
-enum { OPT_MODE = 256, OPT_MODEL, OPT_ADAPTER, OPT_FIRST };
-#define JUDGE_OPTIONS                                                                                        \
-    {"mode", required_argument, NULL, OPT_MODE}, {"model", required_argument, NULL, OPT_MODEL},              \
-    {                                                                                                        \
-        "adapter", required_argument, NULL, OPT_ADAPTER                                                      \
-    }
+enum { OPT_MODE = 256, OPT_MODEL, OPT_ADAPTER, OPT_TYPE, OPT_TEMPLATE, OPT_JUDGE_THREADS, OPT_FIRST };
+/* clang-format off */
+#define JUDGE_OPTIONS                                          \
+    {"mode", required_argument, NULL, OPT_MODE},               \
+    {"model", required_argument, NULL, OPT_MODEL},             \
+    {"adapter", required_argument, NULL, OPT_ADAPTER},         \
+    {"type", required_argument, NULL, OPT_TYPE},               \
+    {"template", required_argument, NULL, OPT_TEMPLATE},       \
+    {"threads", required_argument, NULL, OPT_JUDGE_THREADS}
+/* clang-format on */
 #define JUDGE_HELP                                                                                           \
-    "  --model FILE         a judge made by gyeol train linear (default: the one compiled in)\n"             \
-    "  --mode MODE          linear (the only mode of this version)\n"                                        \
-    "  --adapter NAME       none (the linear judge takes no adapter)\n"
+    "  --model PATH         a judge directory (gyeol.json), a Hugging Face directory, a GGUF file, or a "    \
+    "file of\n"                                                                                              \
+    "                       gyeol train linear (default: $GYEOL_MODEL, else the judge compiled in)\n"        \
+    "  --adapter DIR        a LoRA adapter as PEFT writes it; none: not even the judge directory's own\n"    \
+    "                       (default: $GYEOL_ADAPTER)\n"                                                     \
+    "  --mode MODE          linear, one-pass (default for language models) or per-axis\n"                    \
+    "  --type TYPE          weights of a language model in memory: f32, bf16, q8_0, q4_0 (default: as the\n" \
+    "                       file suggests)\n"                                                                \
+    "  --template NAME      chat template, instead of the model's own\n"                                     \
+    "  --threads N          of a language model (default: one per processor)\n"
 
+/* Takes one of the options above; false: it is another. */
 bool cli_judge_option(struct judge_options *o, int option, const char *value);
+
+/* Fills in the environment's defaults, checks --threads; and opens such a judge. */
+int cli_judge_defaults(struct judge_options *o, struct err *e) MUST_CHECK;
+int cli_judge_open(struct judge **out, struct judge_options *o, struct err *e) MUST_CHECK;
 
 /* JSON output: pretty on a terminal, one line otherwise; takes ownership; 0 or EXIT_FAILED. */
 int cli_print_json(json_t *v);

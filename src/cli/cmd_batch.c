@@ -199,7 +199,8 @@ static int run(int argc, char **argv)
     if (optind < argc)
         return cli_usage(&cmd_batch, "\"%.60s\": takes no argument", argv[optind]);
     stop_install();
-    rc = judge_open(&j, &o.judge, &e);
+    o.judge.quotes = true;
+    rc = cli_judge_open(&j, &o.judge, &e);
     if (!rc)
         rc = store_open(&s, cli_database(o.db), STORE_EXISTING, &e);
     if (!rc)

@@ -180,12 +180,12 @@ static int print_table(const struct evaluation *v, const struct arguments *o, co
     return EXIT_OK;
 }
 
-static int evaluate(const struct arguments *o, struct err *e)
+static int evaluate(struct arguments *o, struct err *e)
 {
     struct labelled_posts p = {0};
     struct judge *j = NULL;
     struct evaluation v = {0};
-    int rc = judge_open(&j, &o->judge, e);
+    int rc = cli_judge_open(&j, &o->judge, e);
     if (!rc)
         rc = labelled_read(&p, o->path, e);
     if (!rc && *p.ignored)

@@ -28,9 +28,15 @@ static int print_verdict_json(const struct judge *j, const struct judge_input *i
     json_t *axes = json_object();
     for (int a = 0; a < AXES; a++)
         json_object_set_new(axes, axis_info[a].key, axis_json(a, &v->axis[a]));
-    return cli_print_json(json_pack("{s:s, s:s?, s:o, s:o, s:s?, s:o}", "text", in->text, "mission",
-                                    in->mission, "judge", cli_json_identity(j), "axes", axes, "reason",
-                                    reason, "latency_ms", cli_json_real(ms, 4)));
+    json_t *o =
+        json_pack("{s:s, s:s?, s:o, s:o, s:s?, s:o}", "text", in->text, "mission", in->mission, "judge",
+                  cli_json_identity(j), "axes", axes, "reason", reason, "latency_ms", cli_json_real(ms, 4));
+    if (o && v->evidence_ms > 0)
+        json_object_set_new(o, "evidence_ms", cli_json_real(v->evidence_ms, 4));
+    if (o && v->generated)
+        json_object_update_new(o, json_pack("{s:I, s:I}", "unparsed", (json_int_t)v->unparsed,
+                                            "generated_tokens", (json_int_t)v->generated));
+    return cli_print_json(o);
 }
 
 static int print_verdict(const struct judge_verdict *v, const char *reason)
@@ -47,12 +53,13 @@ static int print_verdict(const struct judge_verdict *v, const char *reason)
     return EXIT_OK;
 }
 
-static int judge_one(const struct arguments *o, const struct judge_input *in, struct err *e)
+static int judge_one(struct arguments *o, const struct judge_input *in, struct err *e)
 {
     struct judge *j;
     struct judge_verdict v;
     struct buf reason = {0};
-    int rc = judge_open(&j, &o->judge, e);
+    o->judge.quotes = o->reason;
+    int rc = cli_judge_open(&j, &o->judge, e);
     if (rc)
         return rc;
     uint64_t start = when_monotonic_ns();
@@ -61,7 +68,7 @@ static int judge_one(const struct arguments *o, const struct judge_input *in, st
         reason_text(&reason, in->text, &v, WEIGHT_DEFAULT);
         rc = buf_check(&reason, "reason", e);
     }
-    double ms = (double)(when_monotonic_ns() - start) / 1e6;
+    double ms = (double)(when_monotonic_ns() - start) / 1e6 - (rc ? 0 : v.evidence_ms);
     const char *said = reason.len ? reason.data : NULL;
     if (!rc)
         rc = o->json ? print_verdict_json(j, in, &v, said, ms) : print_verdict(&v, said);

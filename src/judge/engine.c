@@ -211,10 +211,11 @@ static int open_words(struct engine *g, const struct plan *p, const struct judge
     return rc ? rc : prompt_init(&g->prompt, g->tokenizer, chat, ENGINE_POST_TOKENS, e);
 }
 
-static int open_calibration(struct engine *g, const struct plan *p, struct err *e)
+static int open_calibration(struct engine *g, const struct plan *p, const struct judge_options *o,
+                            struct err *e)
 {
     calibration_none(&g->calibration);
-    if (!p->calibration)
+    if (!p->calibration || o->recalibrate)
         return 0;
     int rc = calibration_read(&g->calibration, p->home, p->calibration, e);
     if (!rc && *g->calibration.prompt_sha256 && strcmp(g->calibration.prompt_sha256, g->prompt.sha256) != 0)
@@ -257,7 +258,7 @@ static int open_parts(struct engine *g, struct plan *p, const struct judge_optio
     if (!rc)
         rc = open_adapter(g, p, e);
     if (!rc)
-        rc = open_calibration(g, p, e);
+        rc = open_calibration(g, p, o, e);
     g->open_ms[2] = lap(&at);
     if (!rc)
         rc = open_prefix(g, o, e);

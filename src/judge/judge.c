@@ -2,25 +2,69 @@
  * short. */
 #include "judge/judge.h"
 
+#include "base/when.h"
 #include "judge/linear.h"
+#include "judge/onepass.h"
+#include "judge/peraxis.h"
 #include "text/utf8.h"
 
+#include <omp.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A directory, or a file that begins as GGUF does, is a language model; other files are linear judges. */
+static bool is_language_model(const char *path)
+{
+    struct stat st;
+    char magic[4] = {0};
+    if (!path || stat(path, &st))
+        return false;
+    if (S_ISDIR(st.st_mode))
+        return true;
+    FILE *f = fopen(path, "rbe");
+    size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
+    if (f)
+        fclose(f);
+    return n == sizeof magic && memcmp(magic, "GGUF", 4) == 0;
+}
+
+static int open_linear(struct judge **out, const struct judge_options *o, struct err *e)
+{
+    if (o->adapter && strcmp(o->adapter, "none") != 0)
+        return err_set(e, ERR_USAGE, "--adapter: the linear judge takes no adapter");
+    if (o->type || o->chat)
+        return err_set(e, ERR_USAGE, "--%s: only for language models", o->type ? "type" : "template");
+    if (is_language_model(o->model))
+        return err_set(e, ERR_USAGE, "--mode linear: %s is a language model", o->model);
+    return linear_open(out, o->model, e);
+}
+
+static int open_language_model(struct judge **out, const struct judge_options *o, struct err *e)
+{
+    if (!o->model)
+        return err_set(e, ERR_USAGE, "--mode %s needs a language model: name one with --model or GYEOL_MODEL",
+                       o->mode);
+    if (!is_language_model(o->model))
+        return access(o->model, F_OK)
+                   ? err_errno(e, "%s", o->model)
+                   : err_set(e, ERR_FORMAT, "%s: neither a model directory nor a GGUF file", o->model);
+    return o->mode && strcmp(o->mode, "per-axis") == 0 ? peraxis_open(out, o, e) : onepass_open(out, o, e);
+}
 
 int judge_open(struct judge **out, const struct judge_options *o, struct err *e)
 {
+    const char *mode = o->mode ? o->mode : is_language_model(o->model) ? "one-pass" : "linear";
     *out = NULL;
-    if (o->mode && strcmp(o->mode, "linear") != 0) {
-        static const char *const known[] = {"one-pass", "per-axis", "rag", "remote"};
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            if (strcmp(o->mode, known[i]) == 0)
-                return err_set(e, ERR_USAGE, "--mode %s: this version judges only with --mode linear",
-                               o->mode);
-        return err_set(e, ERR_USAGE, "--mode %.40s: no such mode, want linear", o->mode);
-    }
-    if (o->adapter && strcmp(o->adapter, "none") != 0)
-        return err_set(e, ERR_USAGE, "--adapter: the linear judge takes no adapter");
-    return linear_open(out, o->model, e);
+    if (strcmp(mode, "linear") == 0)
+        return open_linear(out, o, e);
+    if (strcmp(mode, "one-pass") == 0 || strcmp(mode, "per-axis") == 0)
+        return open_language_model(out, o, e);
+    if (strcmp(mode, "rag") == 0 || strcmp(mode, "remote") == 0)
+        return err_set(e, ERR_USAGE,
+                       "--mode %s: not in this version, which has linear, one-pass and per-axis", mode);
+    return err_set(e, ERR_USAGE, "--mode %.40s: no such mode, want linear, one-pass or per-axis", mode);
 }
 
 void judge_close(struct judge *j)
@@ -47,10 +91,13 @@ static int trimmed_length(const char *text, size_t n, size_t *chars, struct err 
     return rc;
 }
 
-int judge_text(const struct judge *j, const struct judge_input *in, struct judge_verdict *out, struct err *e)
+/* What every judge does alike: refuses bytes that are no text, keeps what is too short. *settled: nothing is
+ * left to judge. */
+static int look_over(const struct judge_input *in, struct judge_verdict *out, bool *settled, struct err *e)
 {
     size_t n = strlen(in->text), bad, chars = 0;
     *out = (struct judge_verdict){0};
+    *settled = true;
     if (n > JUDGE_TEXT_MAX)
         return err_set(e, ERR_LIMIT, "text of %zu bytes, want at most %d", n, JUDGE_TEXT_MAX);
     if (!utf8_valid(in->text, n, &bad))
@@ -59,11 +106,50 @@ int judge_text(const struct judge *j, const struct judge_input *in, struct judge
     int rc = trimmed_length(in->text, n, &chars, e);
     if (rc)
         return rc;
-    if (chars <= JUDGE_SHORT_MAX) {
-        out->too_short = true;
-        for (int a = 0; a < AXES; a++)
-            out->axis[a].keep = 1;
-        return 0;
+    *settled = chars <= JUDGE_SHORT_MAX;
+    out->too_short = *settled;
+    for (int a = 0; *settled && a < AXES; a++)
+        out->axis[a].keep = 1;
+    return 0;
+}
+
+int judge_text(const struct judge *j, const struct judge_input *in, struct judge_verdict *out, struct err *e)
+{
+    bool settled;
+    int rc = look_over(in, out, &settled, e);
+    return rc || settled ? rc : j->ops->judge(j, in, out, e);
+}
+
+/* Runs of texts that are left to judge go to the judge together. */
+static void judge_runs(const struct judge *j, const struct judge_input *in, size_t n,
+                       struct judge_verdict *out, struct judge_result *result)
+{
+    size_t first = 0;
+    for (size_t i = 0; i <= n; i++) {
+        bool settled = true;
+        if (i < n)
+            result[i].rc = look_over(&in[i], &out[i], &settled, &result[i].error);
+        if (!settled)
+            continue;
+        if (i > first)
+            j->ops->judge_many(j, in + first, i - first, out + first, result + first);
+        first = i + 1;
     }
-    return j->ops->judge(j, in, out, e);
+}
+
+void judge_texts(const struct judge *j, const struct judge_input *in, size_t n, int workers,
+                 struct judge_verdict *out, struct judge_result *result)
+{
+    if (j->ops->judge_many) {
+        judge_runs(j, in, n, out, result);
+        return;
+    }
+    /* Starting threads costs more than judging a handful of posts. */
+#pragma omp parallel for schedule(dynamic, 16)                                                               \
+    num_threads(workers ? workers : omp_get_num_procs()) if (n > 32)
+    for (size_t i = 0; i < n; i++) {
+        uint64_t start = when_monotonic_ns();
+        result[i].rc = judge_text(j, &in[i], &out[i], &result[i].error);
+        out[i].judge_ms = (double)(when_monotonic_ns() - start) / 1e6;
+    }
 }

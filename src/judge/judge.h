@@ -30,6 +30,7 @@ struct judge_verdict {
     struct judge_axis axis[AXES];
     bool too_short;               /* kept without judging */
     double judge_ms, evidence_ms; /* a language model's: the judgement, and finding what it rests on */
+    size_t unparsed, generated;   /* mode per-axis: answers that state no verdict, tokens generated */
 };
 
 struct judge_identity {
@@ -68,6 +69,7 @@ struct judge_options {
     const char *type; /* of a language model's weights: f32, bf16, q8_0, q4_0; NULL: as the file suggests */
     const char *chat; /* chat template; NULL: the model's own */
     int threads;      /* 0: as many as there are processors */
+    bool recalibrate; /* leave a calibration that is there unread */
     bool quotes;      /* find the words that carried each decision (linear always does) */
 };
 

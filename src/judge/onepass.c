@@ -21,7 +21,7 @@ static int segment(struct kv **kv, const struct model *m, struct kv *parent, siz
     return kv_new(kv, m, parent, n, transient, e);
 }
 
-int slot_ready(struct onepass *j, size_t slot, size_t n, struct err *e)
+static int slot_ready(struct onepass *j, size_t slot, size_t n, struct err *e)
 {
     const struct engine *g = j->engine;
     struct slot *s = &j->slot[slot];
@@ -84,18 +84,18 @@ static void take_logits(struct onepass *j, struct request *r, size_t n)
                    sizeof r[i].logits[a]);
 }
 
-int onepass_run(struct onepass *j, struct request *r, size_t n, struct err *e)
+int onepass_run_at(struct onepass *j, struct request *r, size_t n, size_t slot, struct err *e)
 {
     struct run run[ONEPASS_SLOTS * (1 + AXES)];
     size_t wanted[ONEPASS_SLOTS * AXES], runs = 0, at = 0;
     for (size_t i = 0; i < n; i++) {
         size_t done;
-        int rc = slot_ready(j, i, r[i].ids.n, e);
+        int rc = slot_ready(j, slot + i, r[i].ids.n, e);
         if (!rc)
-            rc = run_ahead(j, &r[i], j->slot[i].post, &done, e);
+            rc = run_ahead(j, &r[i], j->slot[slot + i].post, &done, e);
         if (rc)
             return rc;
-        runs += add_runs(j, &r[i], i, done, run + runs, &at, wanted + i * AXES);
+        runs += add_runs(j, &r[i], slot + i, done, run + runs, &at, wanted + i * AXES);
     }
     struct outputs out = {.wanted = wanted, .wanted_n = n * AXES, .hidden = j->hidden};
     int rc = session_forward(j->engine->session, run, runs, &out, e);
@@ -110,7 +110,7 @@ int onepass_run(struct onepass *j, struct request *r, size_t n, struct err *e)
 static size_t group(const struct onepass *j, const struct request *r, size_t n)
 {
     size_t branches = branch_tokens(&j->engine->prompt), tokens = 0, i = 0;
-    while (i < n && i < ONEPASS_SLOTS) {
+    while (i < n && i < ONEPASS_POSTS) {
         tokens += r[i].ids.n + branches;
         if (i > 0 && tokens > ENGINE_PASS_TOKENS)
             break;
@@ -146,7 +146,7 @@ static void judge_group(struct onepass *j, struct request *r, size_t n, struct j
 {
     struct err error;
     uint64_t start = when_monotonic_ns();
-    int rc = onepass_run(j, r, n, &error);
+    int rc = onepass_run_at(j, r, n, 0, &error);
     double ms = (double)(when_monotonic_ns() - start) / 1e6 / (double)n;
     for (size_t i = 0; i < n; i++) {
         result[i].rc = rc;
@@ -157,28 +157,35 @@ static void judge_group(struct onepass *j, struct request *r, size_t n, struct j
     }
 }
 
+/* Tokens of as many inputs as may share a pass; stops at one that cannot be read, whose result says why. */
+static size_t prepare_some(struct onepass *j, struct request *r, const struct judge_input *in, size_t n,
+                           struct judge_result *result)
+{
+    size_t ready = 0;
+    while (ready < ONEPASS_POSTS && ready < n) {
+        result[ready].rc = prepare(j, &r[ready], &in[ready], &result[ready].error);
+        if (result[ready].rc) {
+            tokens_deinit(&r[ready].ids);
+            break;
+        }
+        ready++;
+    }
+    return ready;
+}
+
 static void judge_many(const struct judge *base, const struct judge_input *in, size_t n,
                        struct judge_verdict *out, struct judge_result *result)
 {
     struct onepass *j = (struct onepass *)base;
-    struct request r[ONEPASS_SLOTS];
+    struct request r[ONEPASS_POSTS];
     pthread_mutex_lock(&j->lock);
     for (size_t i = 0; i < n;) {
-        size_t ready = 0;
-        while (ready < ONEPASS_SLOTS && i + ready < n) {
-            struct judge_result *x = &result[i + ready];
-            x->rc = prepare(j, &r[ready], &in[i + ready], &x->error);
-            if (x->rc)
-                break;
-            ready++;
-        }
-        size_t done = group(j, r, ready);
+        size_t ready = prepare_some(j, r, in + i, n - i, result + i), done = group(j, r, ready);
         if (done)
             judge_group(j, r, done, out + i, result + i);
-        for (size_t k = 0; k < ONEPASS_SLOTS && k <= ready; k++)
-            if (k < ready || result[i + k < n ? i + k : n - 1].rc)
-                tokens_deinit(&r[k].ids);
-        i += done ? done : 1;
+        for (size_t k = 0; k < ready; k++)
+            tokens_deinit(&r[k].ids);
+        i += done ? done : 1; /* the first one failed: its result stands */
     }
     pthread_mutex_unlock(&j->lock);
 }
@@ -271,14 +278,14 @@ int onepass_logits(struct engine *g, const struct judge_input *in, size_t n, flo
     if (rc)
         return rc;
     struct onepass *j = (struct onepass *)base;
-    struct request r[ONEPASS_SLOTS];
+    struct request r[ONEPASS_POSTS];
     for (size_t i = 0; !rc && i < n;) {
         size_t ready = 0, done = 0;
-        while (!rc && ready < ONEPASS_SLOTS && i + ready < n)
+        while (!rc && ready < ONEPASS_POSTS && i + ready < n)
             rc = prepare(j, &r[ready++], &in[i + ready], e);
         if (!rc) {
             done = group(j, r, ready);
-            rc = onepass_run(j, r, done, e);
+            rc = onepass_run_at(j, r, done, 0, e);
         }
         for (size_t k = 0; !rc && k < done; k++)
             memcpy(logits[i + k], r[k].logits, sizeof r[k].logits);

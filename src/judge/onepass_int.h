@@ -6,7 +6,8 @@
 
 #include <pthread.h>
 
-#define ONEPASS_SLOTS 16 /* posts of one pass */
+#define ONEPASS_POSTS 15                  /* of one pass */
+#define ONEPASS_SLOTS (ONEPASS_POSTS + 1) /* and one to judge a post again without some of its words */
 
 /* Cells of one post and its branches, used again from pass to pass. */
 struct slot {
@@ -32,16 +33,13 @@ struct request {
     float logits[AXES][3];
 };
 
-/* Judges n <= ONEPASS_SLOTS posts that fit one pass together (or one of any length). */
-int onepass_run(struct onepass *j, struct request *r, size_t n, struct err *e) MUST_CHECK;
+/* Judges n posts that fit one pass together (or one of any length) in the slots from `slot` on. */
+int onepass_run_at(struct onepass *j, struct request *r, size_t n, size_t slot, struct err *e) MUST_CHECK;
 
 /* Fills out->axis[a].quote for every moved axis of a post just judged in slot 0..; judges hidden and deleted
  * spans. Costs at most ONEPASS_EVIDENCE_COST times the tokens of the judgement. */
 #define ONEPASS_EVIDENCE_COST 3
 int onepass_evidence(struct onepass *j, const struct request *r, size_t slot, struct judge_verdict *out,
                      struct err *e) MUST_CHECK;
-
-/* Gives the slot's segments room for n tokens after `parent`. */
-int slot_ready(struct onepass *j, size_t slot, size_t n, struct err *e) MUST_CHECK;
 
 #endif

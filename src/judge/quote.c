@@ -178,3 +178,34 @@ int quote_find(const char *text, const struct features *f, const float *weight, 
         *len = cut(text + *begin, *len, QUOTE_CHARS_MAX);
     return 0;
 }
+
+static size_t span_end(const char *text, const struct word *w, size_t n, size_t first, size_t chars)
+{
+    size_t last = first;
+    while (last + 1 < n && !w[last + 1].starts &&
+           count_chars(text + w[first].begin, w[last + 1].end - w[first].begin) <= chars)
+        last++;
+    return last;
+}
+
+int quote_spans(const char *text, size_t chars, struct arena *a, struct quote_span **out, size_t *count,
+                struct err *e)
+{
+    size_t bytes = strlen(text);
+    struct word *w = arena_alloc(a, bytes / 2 + 2, sizeof *w);
+    *out = arena_alloc(a, bytes / 2 + 2, sizeof **out);
+    *count = 0;
+    if (!w || !*out)
+        return err_set(e, ERR_MEMORY, "out of memory for a text of %zu bytes", bytes);
+    size_t n = split(text, w);
+    for (size_t i = 0; i < n;) {
+        size_t last = span_end(text, w, n, i, chars), shown = to_sentence_end(text, w, n, i, last);
+        struct quote_span *s = &(*out)[(*count)++];
+        *s = (struct quote_span){w[i].begin, w[last].end, w[i].begin, w[shown].end};
+        if (i == last)
+            s->quote_end =
+                s->quote_begin + cut(text + s->quote_begin, w[i].end - w[i].begin, QUOTE_CHARS_MAX);
+        i = last + 1;
+    }
+    return 0;
+}

@@ -17,4 +17,15 @@
 int quote_find(const char *text, const struct features *f, const float *weight, struct arena *a,
                size_t *begin, size_t *len, struct err *e) MUST_CHECK;
 
+/* A run of whole words of one sentence, and what would be quoted for it: on to the sentence's end where that
+ * fits. */
+struct quote_span {
+    size_t begin, end; /* bytes of text, surrounding punctuation left out */
+    size_t quote_begin, quote_end;
+};
+
+/* Cuts a text into such runs of at most `chars` code points (a longer word stands alone). In the arena. */
+int quote_spans(const char *text, size_t chars, struct arena *a, struct quote_span **out, size_t *count,
+                struct err *e) MUST_CHECK;
+
 #endif

@@ -5,12 +5,11 @@
 #include "base/when.h"
 #include "judge/reason.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One post on its way: filled by the judging threads, each its own. */
+/* One post on its way. */
 struct item {
     struct judge_verdict verdict;
     struct buf why[AXES];
@@ -25,30 +24,45 @@ struct batch {
     const struct batch_options *o;
     struct batch_result *result;
     int64_t model;
-    struct item *item; /* [BATCH_GROUP] */
+    struct item *item; /* [BATCH_GROUP], as all of these */
+    struct judge_input *input;
+    struct judge_verdict *verdict;
+    struct judge_result *judged;
+    size_t *which; /* item of each input */
 };
 
-static int judge_post(const struct judge *j, const struct store_pending *p, struct item *x)
+/* The reasons' first clauses, one per moved axis. */
+static int explain(const struct store_pending *p, struct item *x)
 {
-    struct judge_input in = {p->content, p->mission_title};
-    uint64_t start = when_monotonic_ns();
-    int rc = judge_text(j, &in, &x->verdict, &x->error);
+    int rc = 0;
     for (int a = 0; a < AXES && !rc; a++) {
         buf_reset(&x->why[a]);
         reason_clause(&x->why[a], p->content, a, &x->verdict.axis[a]);
         rc = buf_check(&x->why[a], "reason", &x->error);
     }
-    x->ms = (double)(when_monotonic_ns() - start) / 1e6;
     return rc;
 }
 
 static void judge_group(struct batch *b, const struct store_pending *p, size_t n)
 {
-    int workers = b->o->workers ? b->o->workers : omp_get_num_procs();
-    /* Starting threads costs more than judging a handful of posts. */
-#pragma omp parallel for schedule(dynamic, 16) num_threads(workers) if (n > 32)
-    for (size_t i = 0; i < n; i++)
-        b->item[i].rc = p[i].judged ? 0 : judge_post(b->judge, &p[i], &b->item[i]);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        b->item[i].rc = 0;
+        if (p[i].judged)
+            continue;
+        b->input[count] = (struct judge_input){p[i].content, p[i].mission_title};
+        b->which[count++] = i;
+    }
+    judge_texts(b->judge, b->input, count, b->o->workers, b->verdict, b->judged);
+    for (size_t k = 0; k < count; k++) {
+        struct item *x = &b->item[b->which[k]];
+        x->rc = b->judged[k].rc;
+        x->error = b->judged[k].error;
+        x->verdict = b->verdict[k];
+        x->ms = x->verdict.judge_ms + x->verdict.evidence_ms;
+        if (!x->rc)
+            x->rc = explain(&p[b->which[k]], x);
+    }
 }
 
 static struct store_judgement judgement(const struct batch *b, const struct item *x)
@@ -147,21 +161,41 @@ static int run_groups(struct batch *b, batch_progress_fn *progress, void *contex
     return rc;
 }
 
+static int allocate(struct batch *b, struct err *e)
+{
+    b->item = calloc(BATCH_GROUP, sizeof *b->item);
+    b->input = calloc(BATCH_GROUP, sizeof *b->input);
+    b->verdict = calloc(BATCH_GROUP, sizeof *b->verdict);
+    b->judged = calloc(BATCH_GROUP, sizeof *b->judged);
+    b->which = calloc(BATCH_GROUP, sizeof *b->which);
+    if (!b->item || !b->input || !b->verdict || !b->judged || !b->which)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    return 0;
+}
+
+static void release(struct batch *b)
+{
+    for (int i = 0; b->item && i < BATCH_GROUP; i++)
+        for (int a = 0; a < AXES; a++)
+            buf_deinit(&b->item[i].why[a]);
+    free(b->item);
+    free(b->input);
+    free(b->verdict);
+    free(b->judged);
+    free(b->which);
+}
+
 int batch_run(struct store *s, const struct judge *j, const struct batch_options *o,
               struct batch_result *result, batch_progress_fn *progress, void *context, struct err *e)
 {
     struct batch b = {.store = s, .judge = j, .o = o, .result = result};
     *result = (struct batch_result){0};
-    b.item = calloc(BATCH_GROUP, sizeof *b.item);
-    if (!b.item)
-        return err_set(e, ERR_MEMORY, "out of memory");
-    int rc = model_key(s, j, &b.model, e);
+    int rc = allocate(&b, e);
+    if (!rc)
+        rc = model_key(s, j, &b.model, e);
     if (!rc)
         rc = run_groups(&b, progress, context, e);
-    for (int i = 0; i < BATCH_GROUP; i++)
-        for (int a = 0; a < AXES; a++)
-            buf_deinit(&b.item[i].why[a]);
-    free(b.item);
+    release(&b);
     return rc;
 }
 

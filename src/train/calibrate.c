@@ -28,6 +28,12 @@ static double likelihood(const struct calibrate_axis *d, const double c[3], doub
     return loss / (double)d->n;
 }
 
+double calibrate_loss(const struct calibrate_axis *d, const double c[3])
+{
+    double g[3];
+    return d->n ? likelihood(d, c, g) : 0;
+}
+
 /* Gradient descent with backtracking: three parameters, a convex loss, a few hundred cheap steps. */
 void calibrate_fit(const struct calibrate_axis *d, double c[3])
 {

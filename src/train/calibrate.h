@@ -16,6 +16,9 @@ struct calibrate_axis {
 /* Fits z' = c[0] z + c[1 + side] from a starting point {1, 0, 0}. */
 void calibrate_fit(const struct calibrate_axis *d, double c[3]);
 
+/* Mean negative log-likelihood of the labels at c. */
+double calibrate_loss(const struct calibrate_axis *d, const double c[3]);
+
 /* The smallest threshold that moves at most the share `budget` of kept rows, and fits a float. ERR_FORMAT
  * when there are no kept or no moved rows. */
 int calibrate_threshold(const struct calibrate_axis *d, double budget, double *threshold, const char *axis,
