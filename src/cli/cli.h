@@ -21,9 +21,11 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train, cmd_model;
+extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train,
+    cmd_model;
 extern const struct command cmd_train_linear, cmd_train_calibrate; /* actions of train */
-extern const struct command cmd_model_pull;                         /* of model */
+extern const struct command cmd_model_info, cmd_model_logits, cmd_model_pack, cmd_model_merge,
+    cmd_model_pull; /* of model */
 
 /* A command of several actions: runs the one that argv[1] names, or lists them. Actions are named "COMMAND
  * ACTION". */

@@ -378,7 +378,7 @@ static void count(struct export_report *r, const struct item *t)
 {
     uint64_t rows = t->rank == 2 ? t->dim[0] : 1;
     r->tensors++;
-    r->parameters += rows * t->dim[t->rank - 1];
+    r->parameters += t->role == ROLE_ROPE_FREQS ? 0 : rows * t->dim[t->rank - 1];
     r->bytes += rows * t->row_bytes;
     if (t->rank == 2 && (t->type == DT_F16 || t->type == DT_BF16) && t->want != t->type && r->kept++ == 0) {
         r->kept_type = t->type;
