@@ -48,7 +48,7 @@ static int stamp_of(char hex[DIGEST_HEX], const struct checkpoint *c, struct err
     return rc;
 }
 
-static int file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
+int pack_file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
 {
     struct file_map map;
     int rc = file_map_open(&map, path, e);
@@ -60,25 +60,34 @@ static int file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
     return 0;
 }
 
-int pack_source_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
-                       struct err *e)
+int pack_join_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
+                     struct err *e)
 {
     size_t n = checkpoint_files(c);
     struct buf b = {0};
-    int rc = 0;
-    for (size_t i = 0; !rc && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const char *path = checkpoint_file(c, i), *slash = strrchr(path, '/');
-        rc = file_sha256(hex, path, e);
-        if (!rc)
-            buf_printf(&b, "%s %s\n", slash ? slash + 1 : path, hex);
-        if (!rc && each)
-            memcpy(each[i], hex, DIGEST_HEX);
+        buf_printf(&b, "%s %s\n", slash ? slash + 1 : path, each[i]);
     }
-    if (!rc)
-        rc = buf_check(&b, "digests", e);
-    if (!rc && n != 1)
+    int rc = buf_check(&b, "digests", e);
+    if (!rc && n == 1)
+        memcpy(hex, each[0], DIGEST_HEX);
+    else if (!rc)
         digest_sha256(hex, b.data, b.len);
     buf_deinit(&b);
+    return rc;
+}
+
+int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct err *e)
+{
+    size_t n = checkpoint_files(c);
+    char(*each)[DIGEST_HEX] = calloc(n, sizeof *each);
+    int rc = each ? 0 : err_set(e, ERR_MEMORY, "out of memory");
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = pack_file_sha256(each[i], checkpoint_file(c, i), e);
+    if (!rc)
+        rc = pack_join_sha256(hex, each, c, e);
+    free(each);
     return rc;
 }
 
@@ -165,7 +174,7 @@ static int fill_file(int fd, const char *path, struct header *h, const struct ch
     int rc = model_fill(map + PACK_HEADER, checkpoint_config(c), (enum model_type)h->type, c, &progress, e);
     progress_finish(&progress);
     if (!rc)
-        rc = pack_source_sha256(h->source, NULL, c, e);
+        rc = pack_source_sha256(h->source, c, e);
     if (!rc) {
         digest_sha256(h->block, map + PACK_HEADER, h->block_bytes);
         memcpy(map, h, sizeof *h);
@@ -221,7 +230,7 @@ static int in_memory(struct model **out, const struct checkpoint *c, enum model_
                      char sha256[DIGEST_HEX], const char *why, struct err *e)
 {
     log_write(LOG_WARN, "packed weights are kept in memory only: %s", why);
-    int rc = pack_source_sha256(sha256, NULL, c, e);
+    int rc = pack_source_sha256(sha256, c, e);
     return rc ? rc : model_load(out, c, type, e);
 }
 
@@ -268,7 +277,7 @@ static int verify_map(const struct header *h, const void *map, const char *path,
                       struct err *e)
 {
     char hex[DIGEST_HEX];
-    int rc = pack_source_sha256(hex, NULL, c, e);
+    int rc = pack_source_sha256(hex, c, e);
     if (rc)
         return rc;
     if (strcmp(hex, h->source) != 0)

@@ -28,8 +28,11 @@ int pack_find(char **path, char sha256[DIGEST_HEX], const struct checkpoint *c, 
               struct err *e) MUST_CHECK;
 
 /* SHA-256 of a checkpoint's weight files: of the file itself when there is one, else of the lines "NAME
- * SHA256\n". each: NULL, or checkpoint_files(c) places for the files' own digests. */
-int pack_source_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
-                       struct err *e) MUST_CHECK;
+ * SHA256\n". */
+int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct err *e) MUST_CHECK;
+/* The same from the files' own digests, in the checkpoint's order. */
+int pack_join_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
+                     struct err *e) MUST_CHECK;
+int pack_file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e) MUST_CHECK;
 
 #endif

@@ -1,9 +1,10 @@
 #include "model/source.h"
 
-#include "base/size.h"
+#include "base/file.h"
 #include "base/stop.h"
 #include "compute/quant.h"
 #include "format/fields.h"
+#include "format/safetensors.h"
 #include "model/pack.h"
 
 #include <math.h>
@@ -90,7 +91,7 @@ static int check_base(const struct source *s, struct err *e)
     const char *want = peft_base_sha256(s->peft);
     if (!want)
         return 0;
-    int rc = pack_source_sha256(found, NULL, s->checkpoint, e);
+    int rc = pack_source_sha256(found, s->checkpoint, e);
     if (!rc && strcmp(found, want) != 0)
         rc = err_set(e, ERR_FORMAT, "%s: was made for a base of SHA-256 %.64s, but %.100s is %.64s",
                      s->adapter, want, s->base, found);
@@ -147,66 +148,71 @@ static bool all_finite(const float *v, size_t n)
 }
 
 struct reader {
-    float *space;
-    size_t room;
-    uint64_t done;
+    const char *path;
+    float *values; /* [CHUNK_VALUES] */
+    uint64_t *done;
     struct progress *progress;
 };
 
-static int make_room(struct reader *r, size_t values, struct err *e)
+static int verify_tensor(struct reader *r, const struct tensor *t, struct err *e)
 {
-    if (values <= r->room)
-        return 0;
-    free(r->space);
-    r->space = malloc(values * sizeof *r->space);
-    r->room = r->space ? values : 0;
-    return r->space ? 0 : err_set(e, ERR_MEMORY, "out of memory for %zu weights", values);
+    const struct dtype_info *type = &dtype_info[t->type];
+    size_t blocks = type->number ? t->bytes / type->bytes : 0, most = CHUNK_VALUES / type->values;
+    for (size_t at = 0, n; at < blocks; at += n) {
+        n = blocks - at < most ? blocks - at : most;
+        if (stop_requested())
+            return err_set(e, ERR_STOPPED, "stopped");
+        quant_decode(r->values, t->type, t->data + at * type->bytes, n * type->values);
+        if (!all_finite(r->values, n * type->values))
+            return err_set(e, ERR_FORMAT, "%s: %.120s holds an infinity or what is no number", r->path,
+                           t->name);
+        progress_update(r->progress, *r->done += n * type->bytes);
+    }
+    return 0;
 }
 
-static int verify_weight(struct reader *r, const struct weight *w, struct err *e)
+static int verify_gguf(struct reader *r, struct err *e)
 {
-    const struct tensor *t = &w->tensor;
-    size_t rows = t->rank == 2 ? t->dim[0] : 1, columns = t->dim[t->rank - 1];
-    size_t most = columns < CHUNK_VALUES ? CHUNK_VALUES / columns : 1;
-    most = most < rows ? most : rows;
-    int rc = make_room(r, most * columns, e);
-    for (size_t row = 0, n; !rc && row < rows; row += n) {
-        n = rows - row < most ? rows - row : most;
-        rc = stop_requested() ? err_set(e, ERR_STOPPED, "stopped")
-                              : weight_decode_rows(r->space, w, row, n, e);
-        if (!rc && !all_finite(r->space, n * columns))
-            rc = err_set(e, ERR_FORMAT, "%.120s holds an infinity or what is no number", t->name);
-        progress_update(r->progress, r->done += n * columns);
-    }
+    struct gguf *g;
+    int rc = gguf_open(&g, r->path, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; !rc && i < gguf_tensors(g); i++)
+        rc = verify_tensor(r, gguf_tensor_at(g, i), e);
+    gguf_close(g);
     return rc;
 }
 
-static int verify_pair(struct reader *r, const struct peft_pair *p, struct err *e)
+static int verify_safetensors(struct reader *r, struct err *e)
 {
-    const struct weight a = {.tensor = *p->a}, b = {.tensor = *p->b};
-    int rc = verify_weight(r, &a, e);
-    return rc ? rc : verify_weight(r, &b, e);
+    struct safetensors *s;
+    int rc = safetensors_open(&s, r->path, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; !rc && i < safetensors_count(s); i++)
+        rc = verify_tensor(r, safetensors_at(s, i), e);
+    safetensors_close(s);
+    return rc;
 }
 
-static int verify_place(struct reader *r, const struct source *s, enum role role, uint32_t layer,
-                        struct err *e)
+static int is_gguf(bool *yes, const char *path, struct err *e)
 {
-    const struct weight *w = checkpoint_weight(s->checkpoint, role, layer);
-    if (w && verify_weight(r, w, e))
-        return err_prefix(e, "%s: ", s->base);
-    if (!s->peft)
-        return 0;
-    struct peft_pair pair = peft_get(s->peft, role, layer);
-    return pair.a && verify_pair(r, &pair, e) ? err_prefix(e, "%s: ", s->adapter) : 0;
+    struct file_map map;
+    int rc = file_map_open(&map, path, e);
+    if (rc)
+        return rc;
+    *yes = map.len >= 4 && memcmp(map.data, "GGUF", 4) == 0;
+    file_map_close(&map);
+    return 0;
 }
 
-int source_verify(const struct source *s, struct progress *progress, struct err *e)
+int source_verify_file(const char *path, uint64_t *done, struct progress *progress, struct err *e)
 {
-    struct reader r = {.progress = progress};
-    int rc = 0;
-    for (uint32_t layer = 0; layer < checkpoint_config(s->checkpoint)->layers; layer++)
-        for (int role = layer ? ROLE_FIRST_LAYER : 0; !rc && role < ROLE_COUNT; role++)
-            rc = verify_place(&r, s, (enum role)role, layer, e);
-    free(r.space);
+    struct reader r = {path, malloc(CHUNK_VALUES * sizeof(float)), done, progress};
+    bool gguf = false;
+    int rc = r.values ? is_gguf(&gguf, path, e) : err_set(e, ERR_MEMORY, "out of memory");
+    if (!rc)
+        rc = gguf ? verify_gguf(&r, e) : verify_safetensors(&r, e);
+    free(r.values);
     return rc;
 }

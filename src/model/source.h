@@ -24,8 +24,9 @@ int source_find(struct source *s, const char *path, const char *adapter, struct 
 int source_open(struct source *s, const char *path, const char *adapter, struct err *e) MUST_CHECK;
 void source_close(struct source *s);
 
-/* Reads every weight: ERR_FORMAT names the first tensor that holds what is no number. Progress in weights;
- * ERR_STOPPED after a signal that asks to stop. */
-int source_verify(const struct source *s, struct progress *progress, struct err *e) MUST_CHECK;
+/* Reads every tensor of a GGUF or safetensors file: ERR_FORMAT names the first that holds an infinity or what
+ * is no number. Adds bytes to *done as it goes, for progress; ERR_STOPPED after a signal that asks to stop.
+ */
+int source_verify_file(const char *path, uint64_t *done, struct progress *progress, struct err *e) MUST_CHECK;
 
 #endif
