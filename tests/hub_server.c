@@ -30,7 +30,7 @@ static const struct mode {
     bool bad_hash, bad_size, chunked, longer; /* lists a wrong one; sends no length; sends a byte too many */
     int cut;                                  /* so many answers of each file end half-way */
     int busy;                                 /* so many answers of each address are 429, Retry-After: 1 */
-    bool down, slow, stall, loop, endless, patient;
+    bool down, slow, stall, loop, endless, patient, renamed;
     int many; /* entries made up */
     bool forgets;
 } modes[] = {
@@ -49,6 +49,7 @@ static const struct mode {
     {.owner = "chunked", .chunked = true},
     {.owner = "busy", .busy = 1},
     {.owner = "patient", .patient = true}, /* 429, Retry-After: an hour */
+    {.owner = "renamed", .renamed = true}, /* its owner is "token" now */
     {.owner = "down", .down = true},
     {.owner = "slow", .slow = true},
     {.owner = "stall", .stall = true},
@@ -341,12 +342,23 @@ static enum MHD_Result serve_file(struct call *k, const char *path, bool behind)
     return fd < 0 ? answer(k->c, 500, NULL, NULL, NULL) : send_file(k, fd, etag);
 }
 
+/* As the hub does for models that moved: to an address without a host. */
+static enum MHD_Result move_on(struct call *k)
+{
+    char to[600];
+    const char *at = strstr(k->url, "renamed");
+    snprintf(to, sizeof to, "%.*stoken%s", (int)(at - k->url), k->url, at + strlen("renamed"));
+    return answer(k->c, 307, NULL, "Location", to);
+}
+
 static enum MHD_Result refuse(struct call *k)
 {
     const char *auth = MHD_lookup_connection_value(k->c, MHD_HEADER_KIND, "Authorization");
     struct stat st;
     char path[600];
     snprintf(path, sizeof path, "%s/%s", root, k->name);
+    if (k->m->renamed)
+        return move_on(k);
     if (k->m->gated)
         return answer(k->c, 403, NULL, "X-Error-Code", "GatedRepo");
     if (k->m->token && (!auth || strcmp(auth, "Bearer " TOKEN) != 0))

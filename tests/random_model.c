@@ -42,7 +42,10 @@ static const char *token_text(size_t i, char space[16])
         return special[i];
     if (i >= FIRST + BYTES && i < OWN)
         return pieces[i - FIRST - BYTES];
-    snprintf(space, 16, i < OWN ? "<0x%02X>" : "<unused%zu>", i < OWN ? i - FIRST : i);
+    if (i < OWN)
+        snprintf(space, 16, "<0x%02zX>", i - FIRST);
+    else
+        snprintf(space, 16, "<unused%zu>", i);
     return space;
 }
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "base/rng.h"
 #include "base/size.h"
 #include "base/when.h"
@@ -711,6 +712,47 @@ static void test_sha256_vectors(void **state)
     free(million);
 }
 
+/* git hash-object of the empty file and of "hello"; in pieces it is the same as at once. */
+static void test_digests_in_pieces(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    struct digest d;
+    char hex[DIGEST_HEX], whole[DIGEST_HEX], bytes[1000];
+    digest_init(&d, DIGEST_GIT_BLOB, 0);
+    digest_final(&d, hex);
+    assert_string_equal(hex, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+    digest_init(&d, DIGEST_GIT_BLOB, 5);
+    digest_update(&d, "hel", 3);
+    digest_update(&d, "lo", 2);
+    digest_final(&d, hex);
+    assert_string_equal(hex, "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)rng_next(&r);
+    digest_sha256(whole, bytes, sizeof bytes);
+    digest_init(&d, DIGEST_SHA256, 0);
+    for (size_t at = 0, n; at < sizeof bytes; at += n) {
+        n = rng_below(&r, sizeof bytes - at + 1);
+        digest_update(&d, bytes + at, n);
+    }
+    digest_final(&d, hex);
+    assert_string_equal(hex, whole);
+}
+
+static void test_bytes_are_shown_in_three_digits(void **state)
+{
+    (void)state;
+    static const struct {
+        double n;
+        const char *text;
+    } known[] = {{0, "0 B"},         {999, "999 B"},      {1000, "1.00 kB"},  {9994, "9.99 kB"},
+                 {9996, "10.0 kB"},  {99960, "100 kB"},   {999400, "999 kB"}, {999600, "1.00 MB"},
+                 {4.4e9, "4.40 GB"}, {1.5e16, "15000 TB"}};
+    char text[PROGRESS_BYTES];
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        assert_string_equal(progress_bytes(text, known[i].n), known[i].text);
+}
+
 /* The reference implementation's first outputs (Vigna, splitmix64.c) for seed 1234567. */
 static void test_rng_reference_values(void **state)
 {
@@ -791,6 +833,8 @@ int main(void)
         T(test_when_agrees_with_timegm),
         T(test_clocks_run),
         T(test_sha256_vectors),
+        T(test_digests_in_pieces),
+        T(test_bytes_are_shown_in_three_digits),
         T(test_rng_reference_values),
         T(test_rng_below_is_bounded_and_even),
         T(test_shuffle_is_an_even_permutation),

@@ -44,6 +44,12 @@ _gyeol_options() { # COMMAND ACTION
         *) echo '--allow --out --train --dev --test --similarity --seed --json --help' ;;
         esac
         ;;
+    model)
+        case $2 in
+        pull) echo '--revision --out --include --replace --endpoint --json --help' ;;
+        *) echo '--help' ;;
+        esac
+        ;;
     train) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
     esac
 }
@@ -59,13 +65,13 @@ _gyeol_value() { # COMMAND OPTION CUR
     *:--allow)
         _gyeol_list "$3" 'exact-within exact-across near-within near-across phrase person type-name email phone'
         ;;
-    data:--out)
+    data:--out | model:--out)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$3")
         ;;
     train:--out) _gyeol_files "$3" '*.gyl' ;;
     train:--data | train:--dev) _gyeol_rows "$3" ;;
-    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors) return 1 ;;
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
     *) return 1 ;;
     esac
@@ -76,7 +82,7 @@ _gyeol() {
     COMPREPLY=()
     [ "$COMP_CWORD" -gt 0 ] && prev=${COMP_WORDS[COMP_CWORD - 1]}
     if [ "$COMP_CWORD" -le 1 ]; then
-        _gyeol_words "$cur" 'judge import batch user eval data train --help --version'
+        _gyeol_words "$cur" 'judge import batch user eval data train model --help --version'
         return
     fi
     # bash gives --mode=li as three words: --mode = li
@@ -88,7 +94,7 @@ _gyeol() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors) ;;
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
             i=$((i + 1))
@@ -109,6 +115,7 @@ _gyeol() {
     user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
     train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" linear ;;
+    model) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" pull ;;
     data)
         if [ "$arguments" -eq 0 ]; then
             _gyeol_words "$cur" 'check split'

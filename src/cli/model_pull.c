@@ -87,8 +87,8 @@ static int print_text(const struct hub *hub, const char *dir, const struct pull_
             printf("%-8s %8s  %s\n", pull_state_name[r->state[i]], progress_bytes(size, (double)f->size),
                    f->path);
     }
-    printf("%s at %.12s is in %s: %zu files, %s, of which %s were fetched now\n", hub->name,
-           r->listing.commit, dir, r->files, progress_bytes(size, (double)r->bytes),
+    printf("%s at %.12s is in %s: %zu file%s, %s, of which %s were fetched now\n", hub->name,
+           r->listing.commit, dir, r->files, r->files == 1 ? "" : "s", progress_bytes(size, (double)r->bytes),
            progress_bytes(fetched, (double)r->fetched));
     return EXIT_OK;
 }

@@ -33,6 +33,8 @@ size_t kernels_all(const struct kernels *out[3])
     size_t n = 0;
     out[n++] = &kernels_portable;
 #if KERNELS_X86
+    if (has_avx2())
+        out[n++] = &kernels_avx2;
     if (has_avx512())
         out[n++] = &kernels_avx512;
 #endif

@@ -80,6 +80,14 @@ void activation_init(struct activation *a, enum dtype type, size_t T, size_t col
 void matmul_prepare(const struct kernels *k, struct activation *a, const float *x, size_t ldx);
 void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
                 const struct activation *a);
+/* Several products of the same rows at once. */
+struct product {
+    float *y;
+    size_t ldy;
+    const struct matrix *w;
+};
+void matmul_many(const struct kernels *k, const struct product *p, size_t n, const struct activation *a);
+
 /* y += x W^T; F32 and BF16 weights only. */
 void matmul_add(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
                 const struct activation *a);

@@ -21,7 +21,7 @@ enum {
     SCALES = 4 * PANEL * 2, /* bytes of a unit's scales */
     Q8_UNIT = SCALES + UNIT * PANEL,
     Q4_UNIT = SCALES + UNIT * PANEL / 2,
-    UNITS = 2,  /* of a piece: with 4 panels 17 KiB */
+    ROWS = 64,  /* of integers at a time: sums of 16 KiB, beside two units of 4 panels of 8.5 KiB each */
     STEPS = 64, /* of a piece of floats: 16 KiB */
     T_INTEGER = 3,
     T_FLOAT = 6,
@@ -49,6 +49,14 @@ INLINE void fetch_ahead(struct ahead *f, const int P)
             _mm_prefetch((const char *)(f->at + p * f->stride), _MM_HINT_T0);
     f->lines -= n;
     f->tiles--;
+}
+
+/* The next `bytes` of a tile's rows, which are too far apart for the processor to guess. */
+INLINE void fetch_rows(const void *p, size_t stride, size_t rows, size_t bytes)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < bytes; i += LINE)
+            _mm_prefetch((const char *)p + r * stride + i, _MM_HINT_T0);
 }
 
 /* ---- F32, BF16 ---- */
@@ -161,6 +169,7 @@ INLINE void float_group(const struct float_product *m, bool accumulate, const bo
             size_t t = m->T * i / tiles;
             bool onto = accumulate || s;
             fetch_ahead(&f, P);
+            fetch_rows(m->x + t * m->ldx + end * 4, m->ldx, m->T * (i + 1) / tiles - t, STEPS * 4);
             switch (m->T * (i + 1) / tiles - t) {
             case 6:
                 float_tile(m, t, s, end, onto, bf16, P, 6);
@@ -294,38 +303,33 @@ INLINE void add_block(struct floats *total, const struct integers *sum, const st
     }
 }
 
-/* y = total scale, or added to y */
-INLINE void add_unit(float *y, const struct floats *total, float scale, bool onto, const int P)
+/* y += total scale */
+INLINE void add_unit(float *y, const struct floats *total, float scale, const int P)
 {
     __m512 s = _mm512_set1_ps(scale);
-    __mmask16 m = onto ? 0xffff : 0;
-    _mm512_storeu_ps(y, _mm512_fmadd_ps(total->p0, s, _mm512_maskz_loadu_ps(m, y)));
+    _mm512_store_ps(y, _mm512_fmadd_ps(total->p0, s, _mm512_load_ps(y)));
     if (P == 4) {
-        _mm512_storeu_ps(y + PANEL, _mm512_fmadd_ps(total->p1, s, _mm512_maskz_loadu_ps(m, y + PANEL)));
-        _mm512_storeu_ps(y + 2 * PANEL,
-                         _mm512_fmadd_ps(total->p2, s, _mm512_maskz_loadu_ps(m, y + 2 * PANEL)));
-        _mm512_storeu_ps(y + 3 * PANEL,
-                         _mm512_fmadd_ps(total->p3, s, _mm512_maskz_loadu_ps(m, y + 3 * PANEL)));
+        _mm512_store_ps(y + PANEL, _mm512_fmadd_ps(total->p1, s, _mm512_load_ps(y + PANEL)));
+        _mm512_store_ps(y + 2 * PANEL, _mm512_fmadd_ps(total->p2, s, _mm512_load_ps(y + 2 * PANEL)));
+        _mm512_store_ps(y + 3 * PANEL, _mm512_fmadd_ps(total->p3, s, _mm512_load_ps(y + 3 * PANEL)));
     }
 }
 
-/* Panels of integers, or a piece of them; strides in bytes but for ldy. */
-struct integer_product {
-    float *y;
-    size_t ldy;
-    const unsigned char *w; /* the first unit */
-    size_t stride, unit;
-    const struct activation *a;
-    size_t units; /* of a row of a */
+/* Rounded activations from one row and unit on; strides to the next row. */
+struct tokens {
+    const int8_t *q;
+    const float *scale;
+    const int32_t *sum;
+    size_t units; /* of a row */
 };
 
-INLINE void unit_tile(const struct integer_product *m, const unsigned char *w, size_t t, size_t u,
+/* y [T, 64] += unit of P panels, stride bytes apart. */
+INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const struct tokens *x,
                       const bool nibbles, const int P, const int T)
 {
-    size_t ldq = m->units * UNIT, lds = m->units * 4, ld = m->units;
-    const int8_t *q = m->a->q + t * ldq + u * UNIT;
-    const int32_t *sum = m->a->sum + t * lds + u * 4;
-    const float *scale = m->a->scale + t * ld + u;
+    size_t ldq = x->units * UNIT, lds = x->units * 4;
+    const int8_t *q = x->q;
+    const int32_t *sum = x->sum;
     struct floats ta = {0}, tb = ta, tc = ta;
     const unsigned char *codes = w + SCALES;
     for (int b = 0; b < 4; b++, q += 32, w += PANEL * 2) {
@@ -334,7 +338,7 @@ INLINE void unit_tile(const struct integer_product *m, const unsigned char *w, s
 #define STEP(s)                                                                                              \
     {                                                                                                        \
         struct integers v =                                                                                  \
-            load_integers(codes + ((s) % (nibbles ? 4 : 8)) * LINE, m->stride, (s) > 3, nibbles, P);         \
+            load_integers(codes + ((s) % (nibbles ? 4 : 8)) * LINE, stride, (s) > 3, nibbles, P);            \
         integer_token(&a, &v, q + 4 * (s), P);                                                               \
         if (T > 1)                                                                                           \
             integer_token(&c, &v, q + ldq + 4 * (s), P);                                                     \
@@ -342,50 +346,42 @@ INLINE void unit_tile(const struct integer_product *m, const unsigned char *w, s
             integer_token(&d, &v, q + 2 * ldq + 4 * (s), P);                                                 \
     }
         STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) codes += (nibbles ? 4 : 8) * LINE;
-        struct floats s = load_scales(w, m->stride, P);
+        struct floats s = load_scales(w, stride, P);
         add_block(&ta, &a, &s, P);
         if (T > 1)
             add_block(&tb, &c, &s, P);
         if (T > 2)
             add_block(&tc, &d, &s, P);
     }
-    float *y = m->y + t * m->ldy;
-    add_unit(y, &ta, scale[0], u, P);
+    add_unit(y, &ta, x->scale[0], P);
     if (T > 1)
-        add_unit(y + m->ldy, &tb, scale[ld], u, P);
+        add_unit(y + GROUP * PANEL, &tb, x->scale[x->units], P);
     if (T > 2)
-        add_unit(y + 2 * m->ldy, &tc, scale[2 * ld], u, P);
+        add_unit(y + 2 * GROUP * PANEL, &tc, x->scale[2 * x->units], P);
 }
 
-INLINE void integer_tile(const struct integer_product *m, size_t t, size_t u0, size_t u1, const bool nibbles,
-                         const int P, const int T)
+/* All rows past one unit, while the next comes in. */
+INLINE void unit_rows(float *y, const unsigned char *w, size_t stride, struct tokens x, size_t rows,
+                      struct ahead f, const bool nibbles, const int P)
 {
-    for (size_t u = u0; u < u1; u++)
-        unit_tile(m, m->w + (u - u0) * m->unit, t, u, nibbles, P, T);
-}
-
-/* All tokens past units u0 .. u1-1, which begin at m->w. */
-INLINE void integer_piece(const struct integer_product *m, size_t u0, size_t u1, struct ahead f,
-                          const bool nibbles, const int P)
-{
-    size_t tiles = f.tiles, rows = m->a->rows;
-    for (size_t i = 0; i < tiles; i++) {
-        size_t t = rows * i / tiles;
+    struct tokens at = x;
+    for (size_t i = 0, t = 0, end, tiles = f.tiles; i < tiles; i++, t = end) {
+        end = rows * (i + 1) / tiles;
+        at.q = x.q + t * x.units * UNIT;
+        at.scale = x.scale + t * x.units;
+        at.sum = x.sum + t * x.units * 4;
         fetch_ahead(&f, P);
-        switch (rows * (i + 1) / tiles - t) {
-        case 3:
-            integer_tile(m, t, u0, u1, nibbles, P, 3);
-            break;
-        case 2:
-            integer_tile(m, t, u0, u1, nibbles, P, 2);
-            break;
-        case 1:
-            integer_tile(m, t, u0, u1, nibbles, P, 1);
-        }
+        fetch_rows(at.q + UNIT, x.units * UNIT, end - t, UNIT);
+        if (end - t == 3)
+            unit_tile(y + t * GROUP * PANEL, w, stride, &at, nibbles, P, 3);
+        else if (end - t == 2)
+            unit_tile(y + t * GROUP * PANEL, w, stride, &at, nibbles, P, 2);
+        else
+            unit_tile(y + t * GROUP * PANEL, w, stride, &at, nibbles, P, 1);
     }
 }
 
-/* A unit of nibbles as one of bytes: what is unpacked once serves all tokens. */
+/* A unit of nibbles as one of bytes: what is unpacked once serves all rows. */
 static void unpack(unsigned char *out, const unsigned char *unit)
 {
     memcpy(out, unit, SCALES);
@@ -398,28 +394,48 @@ static void unpack(unsigned char *out, const unsigned char *unit)
         }
 }
 
-INLINE void integer_group(struct integer_product m, const int P)
+/* Panels of integers; stride and unit in bytes, ldy in floats. */
+struct integer_product {
+    float *y;
+    size_t ldy;
+    const unsigned char *w;
+    size_t stride, unit;
+    const struct activation *a;
+    size_t units; /* of a row of a */
+};
+
+/* P panels by rows t .. t+rows-1. The sums live in a block of their own: rows of y are often a multiple of
+ * 4096 bytes apart, and would push each other out of the cache. */
+INLINE void integer_block(const struct integer_product *m, size_t t, size_t rows, const int P)
 {
-    const unsigned char *w = m.w, *next;
-    size_t tiles = (m.a->rows + T_INTEGER - 1) / T_INTEGER, unit = m.unit, stride = m.stride;
-    bool q4 = m.a->type == DT_Q4_0;
-    for (size_t u = 0, end; u < m.units; u = end, w = next) {
-        end = u + UNITS < m.units ? u + UNITS : m.units;
-        next = w + (end - u) * unit;
-        struct ahead f = {end < m.units ? next : next + (P - 1) * stride, stride, UNITS * unit / LINE, tiles};
-        m.w = w;
-        if (q4 && tiles > 1) {
-            _Alignas(LINE) unsigned char scratch[GROUP][UNITS * Q8_UNIT];
+    _Alignas(LINE) float y[ROWS][GROUP * PANEL];
+    _Alignas(LINE) unsigned char bytes[GROUP][Q8_UNIT];
+    bool q4 = m->a->type == DT_Q4_0;
+    const unsigned char *w = m->w;
+    memset(y, 0, rows * sizeof *y);
+    for (size_t u = 0; u < m->units; u++, w += m->unit) {
+        size_t at = t * m->units + u;
+        struct tokens x = {m->a->q + at * UNIT, m->a->scale + at, m->a->sum + at * 4, m->units};
+        bool last = u + 1 == m->units;
+        struct ahead f = {last ? m->w + P * m->stride : w + m->unit, m->stride, m->unit / LINE,
+                          (rows + T_INTEGER - 1) / T_INTEGER};
+        if (q4 && rows > T_INTEGER) {
             for (int p = 0; p < P; p++)
-                for (size_t i = 0; i < end - u; i++)
-                    unpack(scratch[p] + i * Q8_UNIT, w + p * stride + i * unit);
-            m.w = scratch[0], m.stride = sizeof scratch[0], m.unit = Q8_UNIT;
-            integer_piece(&m, u, end, f, false, P);
+                unpack(bytes[p], w + p * m->stride);
+            unit_rows(y[0], bytes[0], sizeof *bytes, x, rows, f, false, P);
         } else if (q4)
-            integer_piece(&m, u, end, f, true, P);
+            unit_rows(y[0], w, m->stride, x, rows, f, true, P);
         else
-            integer_piece(&m, u, end, f, false, P);
+            unit_rows(y[0], w, m->stride, x, rows, f, false, P);
     }
+    for (size_t r = 0; r < rows; r++)
+        memcpy(m->y + (t + r) * m->ldy, y[r], (size_t)P * PANEL * sizeof **y);
+}
+
+INLINE void integer_group(const struct integer_product *m, const int P)
+{
+    for (size_t t = 0; t < m->a->rows; t += ROWS)
+        integer_block(m, t, t + ROWS < m->a->rows ? ROWS : m->a->rows - t, P);
 }
 
 static void matmul_integers(float *y, size_t ldy, const unsigned char *w, size_t stride, size_t panels,
@@ -428,9 +444,9 @@ static void matmul_integers(float *y, size_t ldy, const unsigned char *w, size_t
     struct integer_product m = {
         y, ldy, w, stride, a->type == DT_Q4_0 ? Q4_UNIT : Q8_UNIT, a, (a->cols + UNIT - 1) / UNIT};
     for (; panels >= GROUP; panels -= GROUP, m.y += GROUP * PANEL, m.w += GROUP * stride)
-        integer_group(m, GROUP);
+        integer_group(&m, GROUP);
     for (; panels; panels--, m.y += PANEL, m.w += stride)
-        integer_group(m, 1);
+        integer_group(&m, 1);
 }
 
 static void matmul(float *y, size_t ldy, const struct matrix *w, const struct activation *a, size_t p0,

@@ -76,27 +76,41 @@ void matmul_prepare(const struct kernels *k, struct activation *a, const float *
     }
 }
 
-static void run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
-                const struct activation *a, bool accumulate)
+/* One wake-up of the threads for all products of the same rows: at one token the waking costs as much as a small
+ * matrix. */
+static void run(const struct kernels *k, const struct product *p, size_t count, const struct activation *a,
+                bool accumulate)
 {
-    size_t panels = matrix_panels(w->rows), groups = (panels + GROUP - 1) / GROUP;
-#pragma omp parallel if (groups > 1 && w->rows * w->cols > ALONE)
+    size_t weights = 0;
+    for (size_t m = 0; m < count; m++)
+        weights += p[m].w->rows * p[m].w->cols;
+#pragma omp parallel if (weights > ALONE)
     {
         size_t n = (size_t)omp_get_num_threads(), i = (size_t)omp_get_thread_num();
-        size_t from = groups * i / n * GROUP, to = groups * (i + 1) / n * GROUP;
-        if (from < to)
-            k->matmul(y, ldy, w, a, from, to < panels ? to : panels, accumulate);
+        for (size_t m = 0; m < count; m++) {
+            size_t panels = matrix_panels(p[m].w->rows), groups = (panels + GROUP - 1) / GROUP;
+            size_t from = groups * i / n * GROUP, to = groups * (i + 1) / n * GROUP;
+            if (from < to)
+                k->matmul(p[m].y, p[m].ldy, p[m].w, a, from, to < panels ? to : panels, accumulate);
+        }
     }
+}
+
+void matmul_many(const struct kernels *k, const struct product *p, size_t n, const struct activation *a)
+{
+    run(k, p, n, a, false);
 }
 
 void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
                 const struct activation *a)
 {
-    run(k, y, ldy, w, a, false);
+    const struct product p = {y, ldy, w};
+    run(k, &p, 1, a, false);
 }
 
 void matmul_add(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
                 const struct activation *a)
 {
-    run(k, y, ldy, w, a, true);
+    const struct product p = {y, ldy, w};
+    run(k, &p, 1, a, true);
 }

@@ -30,68 +30,12 @@ bool layout_is_matrix(enum role r)
     return r == ROLE_EMBEDDING || r == ROLE_HEAD || (r >= ROLE_Q && r <= ROLE_DOWN);
 }
 
-static bool has_role(const struct config *c, enum role r)
-{
-    switch (r) {
-    case ROLE_HEAD:
-        return !c->tied;
-    case ROLE_ROPE_FREQS:
-        return c->rope[0].scaling == ROPE_FACTORS;
-    case ROLE_Q_BIAS:
-    case ROLE_K_BIAS:
-    case ROLE_V_BIAS:
-        return c->qkv_bias;
-    case ROLE_O_BIAS:
-        return c->o_bias;
-    case ROLE_GATE_BIAS:
-    case ROLE_UP_BIAS:
-    case ROLE_DOWN_BIAS:
-        return c->mlp_bias;
-    case ROLE_POST_ATTENTION_NORM:
-    case ROLE_POST_FF_NORM:
-        return c->post_norms;
-    case ROLE_Q_NORM:
-    case ROLE_K_NORM:
-        return c->qk_norm;
-    default:
-        return true;
-    }
-}
-
 void layout_shape(const struct config *c, enum role r, size_t *rows, size_t *cols)
 {
-    size_t D = c->width, q = (size_t)c->heads * c->head_width, kv = (size_t)c->kv_heads * c->head_width;
-    size_t F = c->ff_width;
-    const struct {
-        size_t rows, cols;
-    } shape[ROLE_COUNT] = {
-        [ROLE_EMBEDDING] = {c->vocabulary, D},
-        [ROLE_HEAD] = {c->vocabulary, D},
-        [ROLE_NORM] = {1, D},
-        [ROLE_ROPE_FREQS] = {1, c->rope_width / 2},
-        [ROLE_Q] = {q, D},
-        [ROLE_K] = {kv, D},
-        [ROLE_V] = {kv, D},
-        [ROLE_O] = {D, q},
-        [ROLE_GATE] = {F, D},
-        [ROLE_UP] = {F, D},
-        [ROLE_DOWN] = {D, F},
-        [ROLE_Q_BIAS] = {1, q},
-        [ROLE_K_BIAS] = {1, kv},
-        [ROLE_V_BIAS] = {1, kv},
-        [ROLE_O_BIAS] = {1, D},
-        [ROLE_GATE_BIAS] = {1, F},
-        [ROLE_UP_BIAS] = {1, F},
-        [ROLE_DOWN_BIAS] = {1, D},
-        [ROLE_ATTENTION_NORM] = {1, D},
-        [ROLE_POST_ATTENTION_NORM] = {1, D},
-        [ROLE_FF_NORM] = {1, D},
-        [ROLE_POST_FF_NORM] = {1, D},
-        [ROLE_Q_NORM] = {1, c->head_width},
-        [ROLE_K_NORM] = {1, c->head_width},
-    };
-    *rows = shape[r].rows;
-    *cols = shape[r].cols;
+    size_t dim[2] = {1, 1};
+    int rank = role_shape(r, c, dim);
+    *rows = rank == 2 ? dim[0] : 1;
+    *cols = rank == 2 ? dim[1] : dim[0];
 }
 
 /* Bytes of one entry, a multiple of 64; 0 when it overflows. */
@@ -122,7 +66,8 @@ bool layout_next(struct layout *l)
         }
         if (l->role >= ROLE_FIRST_LAYER && l->layer >= c->layers)
             return false;
-        if (has_role(c, (enum role)l->role))
+        size_t dim[2];
+        if (role_shape((enum role)l->role, c, dim))
             break;
     }
     l->offset = l->end;

@@ -210,25 +210,42 @@ static void prepare(struct session *s, struct activation *a, enum dtype type, co
     matmul_prepare(s->model->kernels, a, x, ld);
 }
 
-/* y [T][ld_y] = x W^T + b + lora. x, ld_x: what `a` was prepared from. */
-static void linear(struct session *s, size_t layer, enum role r, float *y, size_t ld_y,
-                   const struct activation *a, const float *x, size_t ld_x)
+/* One projection of a layer and where its rows go. */
+struct projection {
+    enum role role;
+    float *y;
+    size_t ld;
+};
+
+static void add_lora(struct session *s, const struct lora *lora, const struct projection *p, const float *x,
+                     size_t ld_x, size_t T)
 {
     const struct kernels *k = s->model->kernels;
-    const struct layer *l = &s->model->layer[layer];
-    const struct matrix *w = &l->w[r - ROLE_Q];
-    matmul_run(k, y, ld_y, w, a);
-    add_bias(y, ld_y, l->bias[r - ROLE_Q], w->rows, a->rows);
-    const struct lora *lora = s->adapter ? &s->adapter->lora[layer * LINEARS + (size_t)(r - ROLE_Q)] : NULL;
-    if (!lora || !lora->a.rows)
-        return;
     struct activation in, low;
-    activation_init(&in, DT_F32, a->rows, lora->a.cols, NULL);
+    activation_init(&in, DT_F32, T, lora->a.cols, NULL);
     matmul_prepare(k, &in, x, ld_x);
     matmul_run(k, s->low, ADAPTER_RANK_MAX, &lora->a, &in);
-    activation_init(&low, DT_F32, a->rows, lora->b.cols, NULL);
+    activation_init(&low, DT_F32, T, lora->b.cols, NULL);
     matmul_prepare(k, &low, s->low, ADAPTER_RANK_MAX);
-    matmul_add(k, y, ld_y, &lora->b, &low);
+    matmul_add(k, p->y, p->ld, &lora->b, &low);
+}
+
+/* y = x W^T + b + lora for n <= 3 projections of the same T rows; x, ld_x: what `a` was prepared from. */
+static void project(struct session *s, size_t layer, const struct projection *p, size_t n,
+                    const struct activation *a, const float *x, size_t ld_x)
+{
+    const struct layer *l = &s->model->layer[layer];
+    struct product product[3];
+    for (size_t i = 0; i < n; i++)
+        product[i] = (struct product){p[i].y, p[i].ld, &l->w[p[i].role - ROLE_Q]};
+    matmul_many(s->model->kernels, product, n, a);
+    for (size_t i = 0; i < n; i++) {
+        size_t which = (size_t)(p[i].role - ROLE_Q);
+        const struct lora *lora = s->adapter ? &s->adapter->lora[layer * LINEARS + which] : NULL;
+        add_bias(p[i].y, p[i].ld, l->bias[which], l->w[which].rows, a->rows);
+        if (lora && lora->a.rows)
+            add_lora(s, lora, &p[i], x, ld_x, a->rows);
+    }
 }
 
 /* Per-head norm and rotation of one token's `heads` heads. */
@@ -315,8 +332,9 @@ static size_t attention_block(struct session *s, size_t layer, size_t T, const s
     const struct query *query = s->query;
     norm_rows(s, s->norm, s->x, s->ld, l->norm[NORM_ATTENTION], T);
     prepare(s, &a, l->w[0].type, s->norm, s->ld, T, c->width);
-    linear(s, layer, ROLE_K, s->k, s->ld_kv, &a, s->norm, s->ld);
-    linear(s, layer, ROLE_V, s->v, s->ld_kv, &a, s->norm, s->ld);
+    const struct projection p[] = {
+        {ROLE_K, s->k, s->ld_kv}, {ROLE_V, s->v, s->ld_kv}, {ROLE_Q, s->q, s->ld_q}};
+    project(s, layer, p, last ? 2 : 3, &a, s->norm, s->ld);
     store_keys(s, layer, s->query, T);
     if (last) {
         T = out->wanted_n;
@@ -328,8 +346,8 @@ static size_t attention_block(struct session *s, size_t layer, size_t T, const s
         if (!T)
             return 0;
         prepare(s, &a, l->w[0].type, s->norm, s->ld, T, c->width);
+        project(s, layer, &p[2], 1, &a, s->norm, s->ld);
     }
-    linear(s, layer, ROLE_Q, s->q, s->ld_q, &a, s->norm, s->ld);
     turn_queries(s, layer, query, T);
     struct attention at = {.config = c,
                            .kernels = s->model->kernels,
@@ -344,7 +362,7 @@ static size_t attention_block(struct session *s, size_t layer, size_t T, const s
                            .threads = s->threads};
     attention_run(&at);
     prepare(s, &a, l->w[ROLE_O - ROLE_Q].type, s->o, s->ld_q, T, (size_t)c->heads * c->head_width);
-    linear(s, layer, ROLE_O, s->norm, s->ld, &a, s->o, s->ld_q);
+    project(s, layer, &(struct projection){ROLE_O, s->norm, s->ld}, 1, &a, s->o, s->ld_q);
     residual(s, s->norm, s->ld, l->norm[NORM_POST_ATTENTION], T);
     return T;
 }
@@ -356,11 +374,11 @@ static void feed_forward(struct session *s, size_t layer, size_t T)
     struct activation a;
     norm_rows(s, s->norm, s->x, s->ld, l->norm[NORM_FF], T);
     prepare(s, &a, l->w[ROLE_GATE - ROLE_Q].type, s->norm, s->ld, T, c->width);
-    linear(s, layer, ROLE_GATE, s->gate, s->ld_ff, &a, s->norm, s->ld);
-    linear(s, layer, ROLE_UP, s->up, s->ld_ff, &a, s->norm, s->ld);
+    const struct projection p[] = {{ROLE_GATE, s->gate, s->ld_ff}, {ROLE_UP, s->up, s->ld_ff}};
+    project(s, layer, p, 2, &a, s->norm, s->ld);
     gated_rows(s, T);
     prepare(s, &a, l->w[ROLE_DOWN - ROLE_Q].type, s->gate, s->ld_ff, T, c->ff_width);
-    linear(s, layer, ROLE_DOWN, s->norm, s->ld, &a, s->gate, s->ld_ff);
+    project(s, layer, &(struct projection){ROLE_DOWN, s->norm, s->ld}, 1, &a, s->gate, s->ld_ff);
     residual(s, s->norm, s->ld, l->norm[NORM_POST_FF], T);
 }
 

@@ -196,7 +196,8 @@ static int begin_file(struct attempt *a)
                     (unsigned long long)f->have);
     f->have = first;
     if (ftruncate(f->fd, (off_t)f->have))
-        return a->rc = err_errno(a->e, "cutting the file to %llu bytes", (unsigned long long)f->have);
+        return fail(a, ERR_IO, "cutting the file to %llu bytes: %s", (unsigned long long)f->have,
+                    strerror(errno));
     note_etag(f, http_header(a->r, "ETag"));
     if (f->begins && f->begins(f->context, f, a->e))
         return a->rc = a->e->code;
@@ -216,7 +217,7 @@ static int write_file(struct attempt *a, const char *p, size_t n)
         if (w < 0 && errno == EINTR)
             continue;
         if (w < 0)
-            return a->rc = err_errno(a->e, "writing at byte %llu", (unsigned long long)f->have);
+            return fail(a, ERR_IO, "writing at byte %llu: %s", (unsigned long long)f->have, strerror(errno));
         f->have += (uint64_t)w;
         p += w;
         n -= (size_t)w;

@@ -117,6 +117,13 @@ static bool ends_with(const char *s, size_t n, const char *end)
     return n >= m && memcmp(s + n - m, end, m) == 0;
 }
 
+/* C0, DEL, and C1 in UTF-8 (C2 80 to C2 9F), which a terminal that prints the name would obey. */
+static bool is_control(const char *s)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    return u[0] < 0x20 || u[0] == 0x7F || (u[0] == 0xC2 && u[1] >= 0x80 && u[1] < 0xA0);
+}
+
 static const char *unfit(const char *path)
 {
     size_t n;
@@ -129,7 +136,7 @@ static const char *unfit(const char *path)
             (ends_with(p, n, ".part") || ends_with(p, n, ".part.id") || ends_with(p, n, "-pull.lock")))
             return "a name that a pull uses itself";
         for (size_t i = 0; i < n; i++)
-            if (p[i] == '\\' || (unsigned char)p[i] < 0x20 || p[i] == 0x7F)
+            if (p[i] == '\\' || is_control(p + i))
                 return "a name with a backslash or a control character";
         if (p[n] == 0)
             return NULL;

@@ -337,6 +337,17 @@ static int settle(struct part *t)
     return 0;
 }
 
+/* A part without a byte is of no use to the next pull. */
+static int give_up(struct part *t, int rc)
+{
+    struct stat st;
+    if (fstat(t->file.fd, &st) == 0 && st.st_size == 0) {
+        unlinkat(t->folder, t->name, 0);
+        unlinkat(t->folder, t->id, 0);
+    }
+    return rc;
+}
+
 static int fetch(struct pull *p, size_t i)
 {
     struct part t = {.p = p, .f = &p->r->listing.file[i]};
@@ -347,8 +358,7 @@ static int fetch(struct pull *p, size_t i)
     rc = open_part(&t, p->e);
     if (!rc) {
         rc = fill(&t);
-        if (!rc)
-            rc = settle(&t);
+        rc = rc ? give_up(&t, rc) : settle(&t);
         close(t.file.fd);
     }
     if (!rc)

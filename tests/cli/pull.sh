@@ -91,6 +91,8 @@ refused "a private model without a token" 1 'private or gated; if so, set HF_TOK
 refused "with a wrong one" 1 'this HF_TOKEN may not read it' env HF_TOKEN=hf_other "$gyeol" model pull token/m --out private
 HF_TOKEN=hf_secret pull token/m --out private >/dev/null && ok "with HF_TOKEN" || not_ok "with HF_TOKEN"
 HUGGING_FACE_HUB_TOKEN=hf_secret pull token/m --out private2 >/dev/null && ok "with HUGGING_FACE_HUB_TOKEN" || not_ok "with HUGGING_FACE_HUB_TOKEN"
+HF_TOKEN=hf_secret pull renamed/tiny --out renamed >/dev/null
+same "a model that moved, on the same hub with the token" renamed tiny config.json model.safetensors
 refused "a gated model" 1 'is gated: accept its terms at http' pull gated/m
 refused "a token of two lines" 2 'access token' env HF_TOKEN=$'hf\nX: y' "$gyeol" model pull normal/m
 refused "no such model" 1 'no model normal/none' pull normal/none
@@ -125,7 +127,7 @@ refused "a server that asks for an hour" 1 'answers 429, after 1 attempt$' pull 
 refused "a server that is down" 1 'the hub answers 500, after 5 attempts: the database is away' pull down/tiny
 refused "a redirect in a circle" 1 'more than 10 redirects' pull loop/tiny --out loop
 refused "nobody there" 1 'connect' pull normal/m --endpoint http://127.0.0.1:1 --out nobody
-is "what failed before a file came leaves no directory" "$(ls -d loop nobody patient none 2>/dev/null)" loop
+is "what failed before a byte came leaves no directory" "$(ls -d loop nobody patient none 2>/dev/null)" ""
 
 # ---- wrong bytes ----
 refused "a wrong hash" 1 'model.safetensors: what came has the hash [0-9a-f]{64}, the hub says [0-9a-f]{64}; it was deleted' pull badhash/tiny --out badhash
@@ -180,6 +182,19 @@ refused "a file that is a link" 1 'linked/config.json: is there.*symbolic link' 
 rm -rf linked; mkdir linked; ln -s "$work/outside/x" linked/.config.json.part; ln -s "$work/outside/y" linked/.vocab.txt.part.id
 refused "a part that is a link" 1 'linked: opening .config.json.part' pull normal/m --include config.json --out linked
 is "... nothing is written outside" "$(ls outside)" ''
+
+# ---- TLS ----
+if command -v openssl >/dev/null && openssl req -x509 -newkey rsa:2048 -nodes -keyout "$dir/key" -out "$dir/cert" -days 2 \
+    -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2>/dev/null; then
+    openssl s_server -accept 127.0.0.1:0 -key "$dir/key" -cert "$dir/cert" -www >"$dir/tls" 2>&1 & tls=$!
+    trap 'kill $server $tls 2>/dev/null; rm -rf "$dir"' EXIT
+    for _ in $(seq 100); do grep -q ACCEPT "$dir/tls" && break; sleep 0.05; done
+    refused "a certificate that nobody vouches for" 1 'SSL certificate problem: self-signed certificate$' pull a/b \
+        --endpoint "https://127.0.0.1:$(sed -nE 's/^ACCEPT .*:([0-9]+)$/\1/p' "$dir/tls")"
+    kill $tls
+else
+    skip "a certificate that nobody vouches for" "needs openssl"
+fi
 
 # ---- the disk ----
 if [ "$(id -u)" -eq 0 ] && mkdir small && mount -t tmpfs -o size=1m tmpfs small 2>/dev/null; then
