@@ -133,7 +133,15 @@ static int put_logits(struct sink *s, const float *row, size_t n, struct err *e)
 {
     if (s->logits.path)
         return file_out_write(&s->logits, row, n * sizeof *row, e);
-    return fwrite(row, sizeof *row, n, stdout) == n ? 0 : err_errno(e, "standard output");
+    const char *from = (const char *)row; /* past stdio, which would tell of a full disk a second time */
+    for (size_t left = n * sizeof *row; left > 0;) {
+        ssize_t w = write(STDOUT_FILENO, from, left);
+        if (w < 0 && errno != EINTR)
+            return err_errno(e, "standard output");
+        from += w > 0 ? w : 0;
+        left -= w > 0 ? (size_t)w : 0;
+    }
+    return 0;
 }
 
 /* The file is [layers, tokens, D], and a pass has some tokens of every layer. */
