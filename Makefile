@@ -4,7 +4,7 @@ VERSION := 0.1.0
 BUILD ?= build
 PREFIX ?= /usr/local
 CC ?= cc
-PKGS := sqlite3 jansson libutf8proc nettle libcurl
+PKGS := sqlite3 jansson libutf8proc nettle libcurl libpcre2-8
 OPT ?= -O2 -g
 WARN := -Wall -Wextra -Werror
 # FP_CONTRACT off: the same sums on every processor, whatever the compiler would fuse.

@@ -3,7 +3,7 @@
 # judges, and shows what became of everybody's scores and why. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")"
-tools/deps.sh gcc make pkg-config libc6-dev libsqlite3-dev libjansson-dev libutf8proc-dev nettle-dev libcurl4-openssl-dev ca-certificates
+tools/deps.sh gcc make pkg-config libc6-dev libsqlite3-dev libjansson-dev libutf8proc-dev libpcre2-dev nettle-dev libcurl4-openssl-dev ca-certificates
 echo "Building build/gyeol ..."
 make -s -j"$(nproc)" build/gyeol >/dev/null
 

@@ -35,7 +35,7 @@ static const char *const pieces[] = {"\u2581",     "상승",       "유지",    
 
 enum { BYTES = 256, FIRST = 3, OWN = FIRST + BYTES + COUNT_OF(pieces) };
 
-static const char *token_text(size_t i, char space[16])
+static const char *token_text(size_t i, char space[32])
 {
     static const char *const special[FIRST] = {"<unk>", "<s>", "</s>"};
     if (i < FIRST)
@@ -43,9 +43,9 @@ static const char *token_text(size_t i, char space[16])
     if (i >= FIRST + BYTES && i < OWN)
         return pieces[i - FIRST - BYTES];
     if (i < OWN)
-        snprintf(space, 16, "<0x%02zX>", i - FIRST);
+        snprintf(space, 32, "<0x%02zX>", i - FIRST);
     else
-        snprintf(space, 16, "<unused%zu>", i);
+        snprintf(space, 32, "<unused%zu>", i);
     return space;
 }
 
@@ -55,7 +55,7 @@ static int put_tokenizer(struct writer *t, struct err *e)
     struct gguf_string *token = calloc(V, sizeof *token);
     float *score = calloc(V, sizeof *score);
     int32_t *type = calloc(V, sizeof *type);
-    char(*space)[16] = calloc(V, sizeof *space);
+    char(*space)[32] = calloc(V, sizeof *space);
     if (!token || !score || !type || !space)
         return err_set(e, ERR_MEMORY, "out of memory");
     for (size_t i = 0; i < V; i++) {

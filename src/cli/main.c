@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &cmd_judge, &cmd_import, &cmd_batch, &cmd_user, &cmd_eval, &cmd_data, &cmd_train, &cmd_model,
+    &cmd_judge, &cmd_import, &cmd_batch, &cmd_user, &cmd_eval, &cmd_data, &cmd_train, &cmd_model, &cmd_bench,
 };
 
 static void print_help(FILE *f)

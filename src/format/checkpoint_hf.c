@@ -12,7 +12,7 @@
 
 enum {
     CONFIG_BYTES_MAX = 1 << 20,
-    INDEX_BYTES_MAX = 16 << 20, /* 126 layers of 405B parameters have 0.1 MB */
+    INDEX_BYTES_MAX = 4 << 20, /* 126 layers have 0.1 MB */
     SHARDS_MAX = 512,
 };
 

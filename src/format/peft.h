@@ -14,10 +14,10 @@ struct peft_pair {
 
 struct peft;
 
-/* Reads dir and proves every pair against the base's configuration: shapes, ranks (r, rank_pattern), target modules
- * (list, regular expression, "all-linear") all agree with the tensors there. Refused by name: DoRA, bias other than
- * "none", modules_to_save, fan_in_fan_out, peft_type other than LORA, layers the base lacks. When gyeol.json in dir
- * records base_sha256, base_sha256 must equal it (NULL: not known, not compared). */
+/* Reads dir and proves every pair against the base's configuration: shapes, ranks (r, rank_pattern), target
+ * modules (list, regular expression, "all-linear") all agree with the tensors there. Refused by name: DoRA,
+ * bias other than "none", modules_to_save, fan_in_fan_out, peft_type other than LORA, layers the base lacks.
+ * When gyeol.json in dir records base_sha256, base_sha256 must equal it (NULL: not known, not compared). */
 int peft_open(struct peft **out, const char *dir, const struct config *base, const char *base_sha256,
               struct err *e) MUST_CHECK;
 void peft_close(struct peft *p); /* NULL allowed */

@@ -171,7 +171,7 @@ static int choose_type(enum model_type *type, const struct plan *p, const struct
 
 static int open_weights(struct engine *g, const struct plan *p, const struct judge_options *o, struct err *e)
 {
-    enum model_type type;
+    enum model_type type = MODEL_F32;
     int rc = checkpoint_open(&g->checkpoint, p->base, e);
     if (!rc)
         rc = choose_type(&type, p, o, g->checkpoint, e);

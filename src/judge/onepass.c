@@ -281,8 +281,8 @@ int onepass_logits(struct engine *g, const struct judge_input *in, size_t n, flo
     struct request r[ONEPASS_POSTS];
     for (size_t i = 0; !rc && i < n;) {
         size_t ready = 0, done = 0;
-        while (!rc && ready < ONEPASS_POSTS && i + ready < n)
-            rc = prepare(j, &r[ready++], &in[i + ready], e);
+        for (; !rc && ready < ONEPASS_POSTS && i + ready < n; ready++)
+            rc = prepare(j, &r[ready], &in[i + ready], e);
         if (!rc) {
             done = group(j, r, ready);
             rc = onepass_run_at(j, r, done, 0, e);

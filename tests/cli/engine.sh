@@ -74,7 +74,7 @@ echo '{"base": "base.gguf", "type": "q8_0"}' >"$dir/judge/gyeol.json"
 is "a judge directory judges" "$("$gyeol" judge --model "$dir/judge" --json "$text" | jq -r .judge.mode)" one-pass
 is "with the type it names" "$(ls "$dir/judge" | grep -c 'q8_0.*pack$')" 1
 echo '{"base": 7' >"$dir/judge/gyeol.json"
-refused "a broken gyeol.json is refused" 1 'gyeol.json:1: ' "$gyeol" judge --model "$dir/judge" "$text"
+refused "a broken gyeol.json is refused" 1 'gyeol.json:[0-9]+: ' "$gyeol" judge --model "$dir/judge" "$text"
 
 # Where the folder cannot be written, the pack goes to the cache.
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
