@@ -51,7 +51,8 @@ static int from_config(const char *directory, const struct chat_template **out, 
     int rc = read_in(directory, "tokenizer_config.json", &data, &n, e);
     if (rc || !data)
         return rc;
-    json_t *config = json_loadb(data, n, JSON_ALLOW_NUL, &error);
+    /* Hugging Face writes 10^30 for "no limit", which is no integer of jansson's. */
+    json_t *config = json_loadb(data, n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
     if (!config)
         rc = err_set(e, ERR_FORMAT, "%s/tokenizer_config.json:%d: %s", directory, error.line, error.text);
     const json_t *text = json_object_get(config, "chat_template");
