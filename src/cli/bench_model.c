@@ -245,27 +245,29 @@ static json_t *report(struct bench *b, const struct arguments *o, double baselin
     double ops64 = 2 * weights * 64 / m[PREFILL_64], ops512 = 2 * weights * 512 / m[PREFILL_512];
     double rate = bytes / m[DECODE], tokens = POST + AXES * BRANCH;
     double bound = 1.15 * tokens * m[PREFILL_64] / 64 + 0.010;
-    json_t *v = json_pack("{s:s, s:s, s:s, s:i, s:I}", "shape", o->shape, "type", o->type, "isa",
-                          b->model->kernels->isa, "threads", (int)o->threads, "rounds", (json_int_t)o->rounds);
+    json_t *v =
+        json_pack("{s:s, s:s, s:s, s:i, s:I}", "shape", o->shape, "type", o->type, "isa",
+                  b->model->kernels->isa, "threads", (int)o->threads, "rounds", (json_int_t)o->rounds);
+    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o, s:o}}", "limits", "read_gb_s",
+                                        cli_json_real(b->limits.read / 1e9, 2), "int8_gop_s",
+                                        cli_json_real(b->limits.int8 / 1e9, 1), "bf16_gflop_s",
+                                        cli_json_real(b->limits.bf16 / 1e9, 1), "f32_gflop_s",
+                                        cli_json_real(b->limits.f32 / 1e9, 1)));
     json_object_update_new(
-        v, json_pack("{s:{s:o, s:o, s:o, s:o}}", "limits", "read_gb_s", cli_json_real(b->limits.read / 1e9, 2),
-                     "int8_gop_s", cli_json_real(b->limits.int8 / 1e9, 1), "bf16_gflop_s",
-                     cli_json_real(b->limits.bf16 / 1e9, 1), "f32_gflop_s",
-                     cli_json_real(b->limits.f32 / 1e9, 1)));
-    json_object_update_new(v, json_pack("{s:{s:o, s:o}, s:{s:o, s:o}}", "prefill_64", "gop_s",
-                                        cli_json_real(ops64 / 1e9, 1), "of_peak", cli_json_real(ops64 / peak, 3),
-                                        "prefill_512", "gop_s", cli_json_real(ops512 / 1e9, 1), "of_peak",
-                                        cli_json_real(ops512 / peak, 3)));
-    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "decode", "tokens_s", cli_json_real(1 / m[DECODE], 2),
-                                        "gb_s", cli_json_real(rate / 1e9, 2), "of_bandwidth",
-                                        cli_json_real(rate / b->limits.read, 3)));
-    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "judgement", "tokens", cli_json_real(tokens, 0), "ms",
-                                        cli_json_real(m[JUDGEMENT] * 1e3, 2), "bound_ms",
-                                        cli_json_real(bound * 1e3, 2)));
+        v, json_pack("{s:{s:o, s:o}, s:{s:o, s:o}}", "prefill_64", "gop_s", cli_json_real(ops64 / 1e9, 1),
+                     "of_peak", cli_json_real(ops64 / peak, 3), "prefill_512", "gop_s",
+                     cli_json_real(ops512 / 1e9, 1), "of_peak", cli_json_real(ops512 / peak, 3)));
+    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "decode", "tokens_s",
+                                        cli_json_real(1 / m[DECODE], 2), "gb_s", cli_json_real(rate / 1e9, 2),
+                                        "of_bandwidth", cli_json_real(rate / b->limits.read, 3)));
+    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "judgement", "tokens",
+                                        cli_json_real(tokens, 0), "ms", cli_json_real(m[JUDGEMENT] * 1e3, 2),
+                                        "bound_ms", cli_json_real(bound * 1e3, 2)));
     json_object_set_new(v, "per_axis_s", baseline_s > 0 ? cli_json_real(baseline_s, 2) : json_null());
-    json_object_update_new(v, json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
-                                        cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
-                                        cli_json_real((peak_resident() - (double)b->model->block_bytes) / 1e6, 1)));
+    json_object_update_new(
+        v, json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
+                     cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
+                     cli_json_real((peak_resident() - (double)b->model->block_bytes) / 1e6, 1)));
     return v;
 }
 
@@ -280,20 +282,25 @@ static int print(const json_t *v)
            json_string_value(json_object_get(v, "shape")), json_string_value(json_object_get(v, "type")),
            json_string_value(json_object_get(v, "isa")), (int)number(v, NULL, "threads"),
            (int)number(v, NULL, "rounds"));
-    printf("this machine          read %.1f GB/s   8-bit products %.0f GOP/s   bf16 %.0f GFLOP/s   f32 %.0f GFLOP/s\n",
-           number(v, "limits", "read_gb_s"), number(v, "limits", "int8_gop_s"), number(v, "limits", "bf16_gflop_s"),
-           number(v, "limits", "f32_gflop_s"));
+    printf("this machine          read %.1f GB/s   8-bit products %.0f GOP/s   bf16 %.0f GFLOP/s   f32 %.0f "
+           "GFLOP/s\n",
+           number(v, "limits", "read_gb_s"), number(v, "limits", "int8_gop_s"),
+           number(v, "limits", "bf16_gflop_s"), number(v, "limits", "f32_gflop_s"));
     printf("prompt, 64 tokens     %.0f GOP/s, %.1f %% of the peak\n", number(v, "prefill_64", "gop_s"),
            100 * number(v, "prefill_64", "of_peak"));
     printf("prompt, 512 tokens    %.0f GOP/s, %.1f %% of the peak\n", number(v, "prefill_512", "gop_s"),
            100 * number(v, "prefill_512", "of_peak"));
     printf("generation            %.1f tokens/s, %.1f GB/s, %.1f %% of the read bandwidth\n",
-           number(v, "decode", "tokens_s"), number(v, "decode", "gb_s"), 100 * number(v, "decode", "of_bandwidth"));
-    printf("one judgement         %.1f ms for %.0f tokens after the cached instruction; 1.15 x prompt speed + 10 ms is "
+           number(v, "decode", "tokens_s"), number(v, "decode", "gb_s"),
+           100 * number(v, "decode", "of_bandwidth"));
+    printf("one judgement         %.1f ms for %.0f tokens after the cached instruction; 1.15 x prompt speed "
+           "+ 10 ms is "
            "%.1f ms\n",
-           number(v, "judgement", "ms"), number(v, "judgement", "tokens"), number(v, "judgement", "bound_ms"));
+           number(v, "judgement", "ms"), number(v, "judgement", "tokens"),
+           number(v, "judgement", "bound_ms"));
     if (json_is_number(json_object_get(v, "per_axis_s")))
-        printf("the same per axis     %.1f s (four questions of %d tokens answered in %d, and a deciding call)\n",
+        printf("the same per axis     %.1f s (four questions of %d tokens answered in %d, and a deciding "
+               "call)\n",
                number(v, NULL, "per_axis_s"), ASK, ANSWER);
     printf("memory                weights %.0f MB, %.0f MB beyond them\n", number(v, "memory", "weights_mb"),
            number(v, "memory", "beyond_them_mb"));
@@ -406,9 +413,12 @@ const struct command cmd_bench_model = {
     "usage: gyeol bench [--shape hcx-1.5b|hcx-0.5b] [--type f32|bf16|q8_0|q4_0] [OPTIONS]\n"
     "       gyeol bench --model PATH [--type TYPE]\n"
     "       gyeol bench kernels [OPTIONS]\n\n"
-    "Runs a model of a real shape with random weights: prompts of 64 and 512 tokens, generation, and one judgement of\n"
-    "a 40-token post after the cached instruction. Every figure stands beside what this machine was measured to do in\n"
-    "the same run. With --model: how long opening that model takes, step by step. kernels: each kernel by itself.\n\n"
+    "Runs a model of a real shape with random weights: prompts of 64 and 512 tokens, generation, and one "
+    "judgement of\n"
+    "a 40-token post after the cached instruction. Every figure stands beside what this machine was measured "
+    "to do in\n"
+    "the same run. With --model: how long opening that model takes, step by step. kernels: each kernel by "
+    "itself.\n\n"
     "  --shape NAME         hcx-1.5b (default) or hcx-0.5b\n"
     "  --type TYPE          weights (default q4_0)\n"
     "  --threads N          (default: one per processor)\n"
