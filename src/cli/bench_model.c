@@ -4,7 +4,7 @@
 #include "base/when.h"
 #include "cli/cli.h"
 #include "compute/limits.h"
-#include "judge/engine.h"
+#include "judge/onepass.h"
 #include "model/generate.h"
 
 #include <math.h>
@@ -84,7 +84,7 @@ static double decode_bytes(const struct model *m)
 
 static int set_up(struct bench *b, const struct arguments *o, size_t shape, struct err *e)
 {
-    const struct session_options so = {.tokens = 512, .positions = 1024, .threads = (int)o->threads};
+    const struct session_options so = {.tokens = 512, .positions = 768, .threads = (int)o->threads};
     const int32_t rows[AXES * 3] = {11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132};
     struct config c;
     shape_config(&c, shape);
@@ -95,7 +95,7 @@ static int set_up(struct bench *b, const struct arguments *o, size_t shape, stru
     if (!rc)
         rc = session_new(&b->session, b->model, &so, e);
     if (!rc)
-        rc = kv_new(&b->kv, b->model, NULL, 1024, false, e);
+        rc = kv_new(&b->kv, b->model, NULL, 640, false, e);
     if (!rc)
         rc = kv_new(&b->post, b->model, b->kv, POST, false, e);
     for (int a = 0; !rc && a < AXES; a++)
@@ -221,14 +221,14 @@ static double median(double *v, int64_t n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* Most memory this process ever had resident, in bytes; 0 where the system does not tell. */
-static double peak_resident(void)
+/* Memory this process has resident, in bytes; 0 where the system does not tell. */
+static double resident(void)
 {
     FILE *f = fopen("/proc/self/status", "re");
     char line[256];
     double kb = 0;
     while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "VmHWM:", 6) == 0)
+        if (strncmp(line, "VmRSS:", 6) == 0)
             kb = strtod(line + 6, NULL);
     if (f)
         fclose(f);
@@ -264,10 +264,10 @@ static json_t *report(struct bench *b, const struct arguments *o, double baselin
                                         cli_json_real(tokens, 0), "ms", cli_json_real(m[JUDGEMENT] * 1e3, 2),
                                         "bound_ms", cli_json_real(bound * 1e3, 2)));
     json_object_set_new(v, "per_axis_s", baseline_s > 0 ? cli_json_real(baseline_s, 2) : json_null());
-    json_object_update_new(
-        v, json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
-                     cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
-                     cli_json_real((peak_resident() - (double)b->model->block_bytes) / 1e6, 1)));
+    json_object_update_new(v,
+                           json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
+                                     cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
+                                     cli_json_real((resident() - (double)b->model->block_bytes) / 1e6, 1)));
     return v;
 }
 
@@ -336,27 +336,53 @@ static int bench_shape(const struct arguments *o, struct err *e)
 
 /* --- starting with a model from a file */
 
-static int bench_start(const struct arguments *o, struct err *e)
+enum { STEPS = 5 };
+
+/* One judgement by the engine just opened, in milliseconds. */
+static int first_judgement(struct engine *g, double *ms, struct err *e)
 {
-    static const char *const steps[] = {"weights", "tokenizer", "adapter", "instruction"};
-    const struct judge_options jo = {.model = o->model, .type = o->type, .threads = (int)o->threads};
-    struct engine *g;
-    double total = 0;
-    int rc = engine_open(&g, &jo, e);
+    const struct judge_input in = {
+        .text = "주말엔 약속 없이 집에서 조용히 쉬는 게 제일 좋다. 누가 부르면 피곤하다"};
+    struct judge_verdict v;
+    struct judge *j;
+    uint64_t start = when_monotonic_ns();
+    int rc = onepass_over(&j, g, false, e);
     if (rc)
         return rc;
+    rc = judge_text(j, &in, &v, e);
+    *ms = (double)(when_monotonic_ns() - start) / 1e6;
+    judge_close(j);
+    return rc;
+}
+
+static int bench_start(const struct arguments *o, struct err *e)
+{
+    static const char *const steps[STEPS] = {"weights", "tokenizer", "adapter", "instruction", "judgement"};
+    const struct judge_options jo = {.model = o->model, .type = o->type, .threads = (int)o->threads};
+    struct engine *g;
+    double total = 0, ms[STEPS];
+    int rc = engine_open(&g, &jo, e);
+    if (!rc)
+        rc = first_judgement(g, &ms[STEPS - 1], e);
+    if (rc) {
+        engine_close(g);
+        return rc;
+    }
+    memcpy(ms, g->open_ms, sizeof g->open_ms);
+    for (size_t i = 0; i < STEPS; i++)
+        total += ms[i];
     json_t *v = json_pack("{s:s, s:s}", "model", o->model, "type", model_type_name[g->model->type]);
-    for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        total += g->open_ms[i];
-        json_object_set_new(v, steps[i], cli_json_real(g->open_ms[i], 3));
+    for (size_t i = 0; i < STEPS; i++) {
+        json_object_set_new(v, steps[i], cli_json_real(ms[i], 3));
         if (!o->json)
-            printf("%-12s %9.2f ms\n", steps[i], g->open_ms[i]);
+            printf("%-12s %9.2f ms  %5.1f %%\n", steps[i], ms[i], 100 * ms[i] / total);
     }
     json_object_set_new(v, "total", cli_json_real(total, 3));
     if (o->json)
         rc = cli_print_json(v);
     else
-        printf("%-12s %9.2f ms, and the instruction has %zu tokens\n", "ready in", total, g->prompt.prefix.n);
+        printf("%-12s %9.2f ms, the instruction having %zu tokens\n", "altogether", total,
+               g->prompt.prefix.n);
     if (!o->json)
         json_decref(v);
     engine_close(g);
