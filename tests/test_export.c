@@ -443,19 +443,20 @@ static void put_vocabulary(size_t n)
     buf_deinit(&b);
 }
 
-static struct tokens encoded(const char *path)
+static struct tokens encoded(const char *path, const char *text, size_t n)
 {
     struct tokenizer *t;
     struct tokens ids = {0};
     ok(tokenizer_open(&t, path, &error));
-    ok(tokenizer_encode(t, said, strlen(said), true, &ids, &error));
+    ok(tokenizer_encode(t, text, n, true, &ids, &error));
     tokenizer_close(t);
     return ids;
 }
 
 static void check_words(const char *file, size_t vocabulary)
 {
-    struct tokens want = encoded(folder), got = encoded(in_folder(file));
+    struct tokens want = encoded(folder, said, strlen(said)),
+                  got = encoded(in_folder(file), said, strlen(said));
     struct tokenizer *t;
     const struct chat_template *chat;
     assert_true(want.n > 9);
@@ -512,6 +513,43 @@ static void test_words(void **state)
         gguf_close(g);
     }
     folder_empty();
+}
+
+/* Tokenizers of the real world, where they are at hand: the ids of a page of texts stay the same. */
+static void test_real_words(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t vocabulary;
+    } real[] = {{"hyperclovax", 110592}, {"mistral-v1", 32064}, {"spm-unigram", 4000}};
+    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+                                        "special_tokens_map.json", "added_tokens.json"};
+    (void)state;
+    if (access("../shared/tokenizers", F_OK) != 0)
+        skip();
+    for (size_t i = 0; i < COUNT_OF(real); i++) {
+        char from[400], *text, *here = realpath("../shared/tokenizers", NULL);
+        size_t n;
+        put_shape(real[i].vocabulary);
+        unlink(in_folder("tokenizer_config.json"));
+        for (size_t k = 0; k < COUNT_OF(files); k++) {
+            snprintf(from, sizeof from, "%s/%s/%s", here, real[i].name, files[k]);
+            if (access(from, F_OK) == 0)
+                assert_int_equal(symlink(from, in_folder(files[k])), 0);
+        }
+        snprintf(from, sizeof from, "%s/%s/%s.inp", here, real[i].name, real[i].name);
+        ok(file_read(&text, &n, from, 1 << 20, &error));
+        assert_true(written(folder, NULL, DT_F32, "words.gguf").tokenizer);
+        struct tokens want = encoded(folder, text, n), got = encoded(in_folder("words.gguf"), text, n);
+        assert_int_equal(got.n, want.n);
+        assert_memory_equal(got.id, want.id, want.n * sizeof *want.id);
+        print_message("# %s: %zu ids\n", real[i].name, got.n);
+        tokens_deinit(&want);
+        tokens_deinit(&got);
+        free(text);
+        free(here);
+        folder_empty();
+    }
 }
 
 /* Added tokens may lie beyond the model's rows; pieces may not. */
@@ -583,7 +621,8 @@ int main(void)
         cmocka_unit_test(test_types),        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_lossless),     cmocka_unit_test(test_own_keys),
         cmocka_unit_test(test_bad_own_keys), cmocka_unit_test(test_words),
-        cmocka_unit_test(test_words_beyond), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_words_beyond), cmocka_unit_test(test_real_words),
+        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, folder_new, folder_remove);
 }
