@@ -2,8 +2,10 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "format/chat_file.h"
 #include "format/fields.h"
 #include "format/safetensors.h"
+#include "format/tokenizer_file.h"
 #include "model/kv.h"
 
 #include <stdio.h>
@@ -175,16 +177,53 @@ int info_safetensors(json_t **out, uint64_t *parameters, const struct info_files
 
 /* ---- words ---- */
 
+static json_t *or_null(int32_t id)
+{
+    return id < 0 ? json_null() : json_integer(id);
+}
+
+static json_t *unreadable(const struct err *e)
+{
+    return json_pack("{s:o}", "error", cli_json_text(e->msg));
+}
+
 json_t *info_tokenizer(const char *path)
 {
-    (void)path;
-    return json_null();
+    struct tokenizer *t;
+    struct err e;
+    int rc = tokenizer_open(&t, path, &e);
+    if (rc)
+        return rc == ERR_MISSING ? json_null() : unreadable(&e);
+    json_t *v = json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "type", cli_json_text(tokenizer_name(t)),
+                          "tokens", (json_int_t)tokenizer_size(t), "bos", or_null(tokenizer_bos(t)), "eos",
+                          or_null(tokenizer_eos(t)), "unk", or_null(tokenizer_unk(t)), "pad",
+                          or_null(tokenizer_pad(t)));
+    tokenizer_close(t);
+    return v;
 }
 
 json_t *info_chat_template(const char *path)
 {
-    (void)path;
-    return json_null();
+    char *text = NULL;
+    size_t n;
+    struct err e;
+    struct tokenizer *t;
+    const struct chat_template *found, *guessed = NULL;
+    if (chat_text(&text, &n, path, &e))
+        return unreadable(&e);
+    found = text ? chat_recognise(text, n) : NULL;
+    if (!found && !tokenizer_open(&t, path, &e)) {
+        guessed = chat_guess(t);
+        tokenizer_close(t);
+    }
+    json_t *v = !found && !guessed
+                    ? json_null()
+                    : json_pack("{s:s, s:s}", "name", found ? found->name : guessed->name, "from",
+                                found  ? "the model's template"
+                                : text ? "the vocabulary; the model's template is unknown"
+                                       : "the vocabulary");
+    free(text);
+    return v;
 }
 
 /* ---- adapters ---- */
