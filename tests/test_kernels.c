@@ -444,6 +444,82 @@ static void test_accumulation_goes_on_with_the_chain(void **state)
     }
 }
 
+/* The product of the columns from..to-1 of p, onto y or not. */
+static void part_of(const struct kernels *k, const struct operands *p, float *y, size_t from, size_t to,
+                    bool onto)
+{
+    size_t n = to - from;
+    float *w = space(p->N * n * sizeof *w);
+    struct activation a;
+    void *room = space(activation_bytes(p->type, p->T, n));
+    for (size_t i = 0; i < p->N; i++)
+        memcpy(w + i * n, p->w + i * p->K + from, n * sizeof *w);
+    struct matrix m = {p->type, p->N, n, pack(p->type, w, p->N, n)};
+    activation_init(&a, p->type, p->T, n, room);
+    matmul_prepare(k, &a, p->x + from, p->ldx);
+    if (onto)
+        matmul_add(k, y, p->ldy, &m, &a);
+    else
+        matmul_run(k, y, p->ldy, &m, &a);
+    free(w);
+    free(room);
+    free((void *)m.data);
+}
+
+static void test_adding_a_product_goes_on_with_the_chain(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *all[3];
+    size_t n = kernels_all(all);
+    for (size_t i = 0; i < 40 * n; i++) {
+        const struct kernels *k = all[i / 40];
+        struct operands p;
+        size_t T, N, K;
+        shape(&r, &T, &N, &K);
+        make(&p, &r, types[i % 2], T, N, K + 1);
+        size_t cut = p.type == DT_BF16 ? rng_below(&r, K / 2 + 1) * 2 : rng_below(&r, K + 1);
+        float *whole = multiply(k, &p), *y = space(T * p.ldy * sizeof *y);
+        part_of(k, &p, y, 0, cut, false);
+        part_of(k, &p, y, cut, K + 1, true);
+        for (size_t t = 0; t < T; t++)
+            assert_memory_equal(y + t * p.ldy, whole + t * p.ldy, up16(N) * sizeof *y);
+        free(whole);
+        free(y);
+        drop(&p);
+    }
+}
+
+static void test_several_products_at_once(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *k = kernels_get();
+    for (size_t i = 0; i < 30; i++) {
+        struct operands a, b;
+        size_t T, N, K;
+        shape(&r, &T, &N, &K);
+        make(&a, &r, types[i % 4], T, N, K);
+        make(&b, &r, types[i % 4], T, 1 + rng_below(&r, 100), K);
+        float *ya = multiply(k, &a), *got = space(T * a.ldy * sizeof *got),
+              *more = space(T * b.ldy * sizeof *got);
+        b.a = a.a; /* the same rows */
+        float *yb = multiply(k, &b);
+        const struct product both[] = {{got, a.ldy, &a.m}, {more, b.ldy, &b.m}};
+        matmul_many(k, both, 2, &a.a);
+        for (size_t t = 0; t < T; t++) {
+            assert_memory_equal(got + t * a.ldy, ya + t * a.ldy, up16(N) * sizeof *got);
+            assert_memory_equal(more + t * b.ldy, yb + t * b.ldy, up16(b.N) * sizeof *got);
+        }
+        free(ya);
+        free(yb);
+        free(got);
+        free(more);
+        drop(&a);
+        drop(&b);
+    }
+}
+
 /* ---- functions ---- */
 
 /* Largest relative error of f against the reference over [lo, hi]. */
@@ -685,6 +761,8 @@ int main(void)
         cmocka_unit_test(test_extreme_codes),
         cmocka_unit_test(test_a_row_does_not_depend_on_the_others),
         cmocka_unit_test(test_accumulation_goes_on_with_the_chain),
+        cmocka_unit_test(test_adding_a_product_goes_on_with_the_chain),
+        cmocka_unit_test(test_several_products_at_once),
         cmocka_unit_test(test_functions_against_libm),
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_row_functions),
