@@ -30,7 +30,7 @@ _gyeol_list() { # CUR WORDS
 }
 
 _gyeol_options() { # COMMAND ACTION
-    local judge='--model --mode --adapter'
+    local judge='--model --mode --adapter --type --template --threads'
     case $1 in
     judge) echo "--mission --reason --json $judge --help" ;;
     import) echo '--db --keep-going --json --help' ;;
@@ -50,16 +50,31 @@ _gyeol_options() { # COMMAND ACTION
         *) echo '--help' ;;
         esac
         ;;
-    train) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
+    train)
+        case $2 in
+        calibrate) echo "--data --budget --json $judge --help" ;;
+        linear) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
+        *) echo '--help' ;;
+        esac
+        ;;
+    bench)
+        case $2 in
+        kernels) echo '--threads --width --rounds --json --help' ;;
+        *) echo '--shape --type --model --threads --rounds --baseline --json --help' ;;
+        esac
+        ;;
     esac
 }
 
 # True when the value of option $2 of command $1 has been completed (or is one that cannot be).
 _gyeol_value() { # COMMAND OPTION CUR
     case $1:$2 in
-    *:--mode) _gyeol_words "$3" linear ;;
-    *:--adapter) _gyeol_words "$3" none ;;
-    *:--model) _gyeol_files "$3" '*.gyl' ;;
+    *:--mode) _gyeol_words "$3" 'linear one-pass per-axis' ;;
+    *:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0' ;;
+    *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b' ;;
+    *:--template) _gyeol_words "$3" 'hyperclovax llama3 llama2 mistral openchat deepseek-llm gemma chatml plain' ;;
+    *:--adapter) _gyeol_files "$3" none ;;
+    *:--model) _gyeol_files "$3" '*.gyl' '*.gguf' ;;
     *:--policy) _gyeol_words "$3" 'fixed weighted' ;;
     *:--db) _gyeol_files "$3" ;;
     *:--allow)
@@ -71,7 +86,7 @@ _gyeol_value() { # COMMAND OPTION CUR
         ;;
     train:--out) _gyeol_files "$3" '*.gyl' ;;
     train:--data | train:--dev) _gyeol_rows "$3" ;;
-    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace) return 1 ;;
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
     *) return 1 ;;
     esac
@@ -82,7 +97,7 @@ _gyeol() {
     COMPREPLY=()
     [ "$COMP_CWORD" -gt 0 ] && prev=${COMP_WORDS[COMP_CWORD - 1]}
     if [ "$COMP_CWORD" -le 1 ]; then
-        _gyeol_words "$cur" 'judge import batch user eval data train model --help --version'
+        _gyeol_words "$cur" 'judge import batch user eval data train model bench --help --version'
         return
     fi
     # bash gives --mode=li as three words: --mode = li
@@ -94,7 +109,7 @@ _gyeol() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace) ;;
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
             i=$((i + 1))
@@ -114,7 +129,8 @@ _gyeol() {
     import) _gyeol_rows "$cur" ;;
     user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
-    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" linear ;;
+    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'linear calibrate' ;;
+    bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" kernels ;;
     model) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" pull ;;
     data)
         if [ "$arguments" -eq 0 ]; then

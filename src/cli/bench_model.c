@@ -4,7 +4,7 @@
 #include "base/when.h"
 #include "cli/cli.h"
 #include "compute/limits.h"
-#include "judge/engine.h"
+#include "judge/onepass.h"
 #include "model/generate.h"
 
 #include <math.h>
@@ -336,27 +336,53 @@ static int bench_shape(const struct arguments *o, struct err *e)
 
 /* --- starting with a model from a file */
 
-static int bench_start(const struct arguments *o, struct err *e)
+enum { STEPS = 5 };
+
+/* One judgement by the engine just opened, in milliseconds. */
+static int first_judgement(struct engine *g, double *ms, struct err *e)
 {
-    static const char *const steps[] = {"weights", "tokenizer", "adapter", "instruction"};
-    const struct judge_options jo = {.model = o->model, .type = o->type, .threads = (int)o->threads};
-    struct engine *g;
-    double total = 0;
-    int rc = engine_open(&g, &jo, e);
+    const struct judge_input in = {
+        .text = "주말엔 약속 없이 집에서 조용히 쉬는 게 제일 좋다. 누가 부르면 피곤하다"};
+    struct judge_verdict v;
+    struct judge *j;
+    uint64_t start = when_monotonic_ns();
+    int rc = onepass_over(&j, g, false, e);
     if (rc)
         return rc;
+    rc = judge_text(j, &in, &v, e);
+    *ms = (double)(when_monotonic_ns() - start) / 1e6;
+    judge_close(j);
+    return rc;
+}
+
+static int bench_start(const struct arguments *o, struct err *e)
+{
+    static const char *const steps[STEPS] = {"weights", "tokenizer", "adapter", "instruction", "judgement"};
+    const struct judge_options jo = {.model = o->model, .type = o->type, .threads = (int)o->threads};
+    struct engine *g;
+    double total = 0, ms[STEPS];
+    int rc = engine_open(&g, &jo, e);
+    if (!rc)
+        rc = first_judgement(g, &ms[STEPS - 1], e);
+    if (rc) {
+        engine_close(g);
+        return rc;
+    }
+    memcpy(ms, g->open_ms, sizeof g->open_ms);
+    for (size_t i = 0; i < STEPS; i++)
+        total += ms[i];
     json_t *v = json_pack("{s:s, s:s}", "model", o->model, "type", model_type_name[g->model->type]);
-    for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        total += g->open_ms[i];
-        json_object_set_new(v, steps[i], cli_json_real(g->open_ms[i], 3));
+    for (size_t i = 0; i < STEPS; i++) {
+        json_object_set_new(v, steps[i], cli_json_real(ms[i], 3));
         if (!o->json)
-            printf("%-12s %9.2f ms\n", steps[i], g->open_ms[i]);
+            printf("%-12s %9.2f ms  %5.1f %%\n", steps[i], ms[i], 100 * ms[i] / total);
     }
     json_object_set_new(v, "total", cli_json_real(total, 3));
     if (o->json)
         rc = cli_print_json(v);
     else
-        printf("%-12s %9.2f ms, and the instruction has %zu tokens\n", "ready in", total, g->prompt.prefix.n);
+        printf("%-12s %9.2f ms, the instruction having %zu tokens\n", "altogether", total,
+               g->prompt.prefix.n);
     if (!o->json)
         json_decref(v);
     engine_close(g);

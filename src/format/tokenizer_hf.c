@@ -16,7 +16,7 @@ struct side {
     json_t *config, *special, *added; /* NULL: not there */
 };
 
-static int load_optional(json_t **out, const char *dir, const char *name, struct err *e)
+static int load_optional(json_t **out, const char *dir, const char *name, size_t flags, struct err *e)
 {
     struct buf path = {0};
     struct file_map m;
@@ -25,7 +25,7 @@ static int load_optional(json_t **out, const char *dir, const char *name, struct
     if (!rc && access(path.data, F_OK) == 0) {
         rc = file_map_open(&m, path.data, e);
         if (!rc) {
-            rc = json_read(out, (const char *)m.data, m.len, e);
+            rc = json_read_with(out, (const char *)m.data, m.len, flags, e);
             if (rc)
                 err_prefix(e, "%s: ", path.data);
             file_map_close(&m);
@@ -46,11 +46,12 @@ static void side_close(struct side *s)
 static int side_open(struct side *s, const char *dir, struct err *e)
 {
     *s = (struct side){0};
-    int rc = load_optional(&s->config, dir, "tokenizer_config.json", e);
+    /* model_max_length is often 10^30, which no integer holds */
+    int rc = load_optional(&s->config, dir, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, e);
     if (!rc)
-        rc = load_optional(&s->special, dir, "special_tokens_map.json", e);
+        rc = load_optional(&s->special, dir, "special_tokens_map.json", 0, e);
     if (!rc)
-        rc = load_optional(&s->added, dir, "added_tokens.json", e);
+        rc = load_optional(&s->added, dir, "added_tokens.json", 0, e);
     if (rc)
         side_close(s);
     return rc;
@@ -284,7 +285,7 @@ int spec_from_vocab_json(struct tokenizer_spec *s, const char *dir, const char *
     (void)bytes, (void)n;
     int rc = side_open(&x, dir, e);
     if (!rc)
-        rc = load_optional(&vocab, dir, "vocab.json", e);
+        rc = load_optional(&vocab, dir, "vocab.json", 0, e);
     if (!rc)
         rc = load_merges(merges, dir, e);
     if (!rc && !vocab)

@@ -28,6 +28,7 @@ void piece_table_deinit(struct piece_table *v);
 
 /* Reads JSON bytes; the caller owns *out. */
 int json_read(json_t **out, const char *bytes, size_t n, struct err *e) MUST_CHECK;
+int json_read_with(json_t **out, const char *bytes, size_t n, size_t flags, struct err *e) MUST_CHECK;
 
 /* The normalizer and pre_tokenizer of a tokenizer.json, also kept in their JSON form. NULL and null: none. */
 int spec_normalizers(struct tokenizer_spec *s, const json_t *v, struct err *e) MUST_CHECK;

@@ -8,13 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-int json_read(json_t **out, const char *bytes, size_t n, struct err *e)
+int json_read_with(json_t **out, const char *bytes, size_t n, size_t flags, struct err *e)
 {
     json_error_t why;
-    *out = json_loadb(bytes, n, JSON_ALLOW_NUL, &why);
+    *out = json_loadb(n ? bytes : "", n, JSON_ALLOW_NUL | flags, &why);
     if (*out)
         return 0;
     return err_set(e, ERR_FORMAT, "line %d: %s", why.line, why.text);
+}
+
+int json_read(json_t **out, const char *bytes, size_t n, struct err *e)
+{
+    return json_read_with(out, bytes, n, 0, e);
 }
 
 int spec_copy(struct arena *a, const char *s, size_t n, struct spec_string *out, struct err *e)
