@@ -347,7 +347,8 @@ static int time_jobs(struct bench *b, size_t from, size_t to, struct progress *b
             struct result *r = &b->result[i];
             if (stop_requested())
                 return err_set(e, ERR_STOPPED, "interrupted");
-            limits_again(&b->limits[r->table], r->job->row ? NULL : b->weights, b->layers * b->layer_bytes);
+            bool reads = !r->job->row && r->job->T <= 4;
+            limits_again(&b->limits[r->table], reads ? b->weights : NULL, b->layers * b->layer_bytes);
             double s = time_job(b, b->table[r->table], r->job);
             if (round >= 0)
                 r->seconds[r->n++] = s;
@@ -461,7 +462,7 @@ static void print_share(double v)
 
 static int print_table(struct bench *b)
 {
-    printf("%d threads, width %zu, feed-forward %zu; median of %d rounds\n"
+    printf("threads %d, width %zu, feed-forward %zu; median of %d rounds\n"
            "read from memory: %.1f GB/s\n",
            b->limits[0].threads, b->width, b->wide, b->rounds, b->limits[0].read / 1e9);
     for (size_t i = 0; i < b->tables; i++)
