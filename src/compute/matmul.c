@@ -53,11 +53,11 @@ void activation_init(struct activation *a, enum dtype type, size_t T, size_t col
     *a = (struct activation){.type = type, .rows = T, .cols = cols};
     lay_out(&l, type, T, cols);
     if (type == DT_BF16)
-        a->bf16 = (uint16_t *)at;
+        a->bf16 = (void *)at;
     else if (type != DT_F32) {
         a->q = (int8_t *)at;
-        a->scale = (float *)(at + l.values);
-        a->sum = (int32_t *)(at + l.values + l.scale);
+        a->scale = (void *)(at + l.values);
+        a->sum = (void *)(at + l.values + l.scale);
     }
 }
 
