@@ -63,7 +63,7 @@ printf '\x55\xaa\x55' | dd of="$dir/bad.gyl" bs=1 seek=4321 conv=notrunc 2>/dev/
 refused "a damaged model" 1 'damaged: checksum' "$gyeol" judge --model "$dir/bad.gyl" text
 : >"$dir/empty.gyl"
 refused "an empty model" 1 'not a linear judge' "$gyeol" judge --model "$dir/empty.gyl" text
-refused "a directory as model" 1 'config.json: No such file' "$gyeol" judge --model "$dir" text
+refused "a directory as model" 1 'directory without config.json' "$gyeol" judge --model "$dir" text
 is "the shipped file judges as the one compiled in" \
     "$("$gyeol" judge --json --model "$top/models/linear/linear.gyl" '주말 계획표를 짜야 안심된다' | jq -c .axes)" \
     "$("$gyeol" judge --json '주말 계획표를 짜야 안심된다' | jq -c .axes)"
