@@ -152,6 +152,116 @@ static void test_reference_adapters(void **state)
     check_adapter("qlora_llama", "llama_tied", MODEL_NF4);
 }
 
+/* --- quantised weights */
+
+static double relative_error(const float *got, const float *want, size_t n)
+{
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)got[i] - (double)want[i]) * ((double)got[i] - (double)want[i]);
+        norm += (double)want[i] * (double)want[i];
+    }
+    return sqrt(error / norm);
+}
+
+/* Random weights are the worst case: no structure that rounding errors could average out against. */
+static void test_quantised_logits(void **state)
+{
+    static const char *const models[] = {"llama_hcx", "mistral", "gemma2", "gemma3"};
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        struct loaded exact = load(models[i], "", MODEL_F32);
+        float *want = plain(&exact, NULL);
+        for (int type = MODEL_BF16; type <= MODEL_NF4; type++) {
+            struct loaded l = load(models[i], "", (enum model_type)type);
+            float *logits = plain(&l, NULL);
+            double error = relative_error(logits, want, TOKENS * VOCABULARY);
+            print_message("# %s %s: relative error of logits %.4f\n", models[i], model_type_name[type],
+                          error);
+            assert_true(error <= (type == MODEL_BF16 || type == MODEL_Q8_0 ? 0.05 : 0.6));
+            assert_true(error > 0);
+            free(logits);
+            unload(&l);
+        }
+        free(want);
+        unload(&exact);
+    }
+}
+
+/* --- choosing tokens */
+
+static void test_choosing(void **state)
+{
+    enum { V = 8, DRAWS = 40000 };
+    static const float logits[V] = {0, 2, -1, 2.5f, 1, -3, 2, 0.5f};
+    const struct generate_options sample = {.temperature = 0.7f}, top = {.temperature = 0.7f, .top_p = 0.6f},
+                                  greedy = {0};
+    int32_t order[V];
+    float space[V];
+    size_t count[2][V] = {0};
+    uint64_t state_of[2] = {5, 5}, again = 5;
+    double total = 0;
+    (void)state;
+    memcpy(space, logits, sizeof space);
+    assert_int_equal(generate_choose(space, V, &greedy, &again, NULL), 3);
+    for (int i = 0; i < V; i++)
+        total += exp(logits[i] / 0.7);
+    for (int d = 0; d < DRAWS; d++)
+        for (int way = 0; way < 2; way++) {
+            memcpy(space, logits, sizeof space);
+            count[way][generate_choose(space, V, way ? &top : &sample, &state_of[way], order)]++;
+        }
+    for (int i = 0; i < V; i++) {
+        double p = exp(logits[i] / 0.7) / total, sigma = sqrt(p * (1 - p) / DRAWS);
+        assert_true(fabs((double)count[0][i] / DRAWS - p) < 5 * sigma);
+    }
+    /* 3 has 0.45, then 1 and 6 have 0.22 each: two tokens reach 0.6, and of equals the lower id comes first. */
+    for (int i = 0; i < V; i++)
+        assert_int_equal(count[1][i] > 0, i == 3 || i == 1);
+}
+
+struct written {
+    int32_t id[8];
+    size_t n;
+};
+
+static bool write_down(void *context, int32_t id)
+{
+    struct written *w = context;
+    w->id[w->n++] = id;
+    return w->n < 8;
+}
+
+/* Greedy text is the argmax of plain passes over what is there so far. */
+static void test_generation(void **state)
+{
+    struct loaded l = load("gemma3", "", MODEL_F32);
+    size_t D = l.model->config.width;
+    float hidden[64];
+    struct kv *kv;
+    struct written w = {0};
+    const struct generate_options o = {.max_tokens = 8};
+    int32_t ids[TOKENS];
+    (void)state;
+    assert_true(D <= 64);
+    ok(kv_new(&kv, l.model, NULL, 32, false, &error));
+    ok(session_prefill(l.session, kv, input, 16, hidden, &error));
+    ok(session_generate(l.session, kv, hidden, &o, write_down, &w, &error));
+    assert_int_equal(w.n, 8);
+    memcpy(ids, input, 16 * sizeof *ids);
+    for (size_t i = 0; i < 8; i++) {
+        float logits[VOCABULARY];
+        uint64_t none = 0;
+        kv_truncate(kv, 0);
+        ok(session_prefill(l.session, kv, ids, 16 + i, hidden, &error));
+        session_logits(l.session, &l.model->head, hidden, 1, logits, VOCABULARY);
+        ids[16 + i] = generate_choose(logits, VOCABULARY, &o, &none, NULL);
+        assert_int_equal(w.id[i], ids[16 + i]);
+    }
+    kv_free(kv);
+    unload(&l);
+}
+
 /* --- the same tokens by other ways */
 
 /* Puts tokens first .. first+n-1 into kv and their logits where they belong. */
@@ -330,6 +440,9 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference_logits),
                                        cmocka_unit_test(test_reference_gguf),
                                        cmocka_unit_test(test_reference_adapters),
+                                       cmocka_unit_test(test_quantised_logits),
+                                       cmocka_unit_test(test_choosing),
+                                       cmocka_unit_test(test_generation),
                                        cmocka_unit_test(test_ways),
                                        cmocka_unit_test(test_head_rows),
                                        cmocka_unit_test(test_hidden_positions),

@@ -4,7 +4,7 @@
 #include "base/when.h"
 #include "cli/cli.h"
 #include "compute/limits.h"
-#include "judge/engine.h"
+#include "judge/onepass.h"
 #include "model/generate.h"
 
 #include <math.h>
@@ -84,7 +84,7 @@ static double decode_bytes(const struct model *m)
 
 static int set_up(struct bench *b, const struct arguments *o, size_t shape, struct err *e)
 {
-    const struct session_options so = {.tokens = 512, .positions = 1024, .threads = (int)o->threads};
+    const struct session_options so = {.tokens = 512, .positions = 768, .threads = (int)o->threads};
     const int32_t rows[AXES * 3] = {11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132};
     struct config c;
     shape_config(&c, shape);
@@ -95,7 +95,7 @@ static int set_up(struct bench *b, const struct arguments *o, size_t shape, stru
     if (!rc)
         rc = session_new(&b->session, b->model, &so, e);
     if (!rc)
-        rc = kv_new(&b->kv, b->model, NULL, 1024, false, e);
+        rc = kv_new(&b->kv, b->model, NULL, 640, false, e);
     if (!rc)
         rc = kv_new(&b->post, b->model, b->kv, POST, false, e);
     for (int a = 0; !rc && a < AXES; a++)
@@ -221,14 +221,14 @@ static double median(double *v, int64_t n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* Most memory this process ever had resident, in bytes; 0 where the system does not tell. */
-static double peak_resident(void)
+/* Memory this process has resident, in bytes; 0 where the system does not tell. */
+static double resident(void)
 {
     FILE *f = fopen("/proc/self/status", "re");
     char line[256];
     double kb = 0;
     while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "VmHWM:", 6) == 0)
+        if (strncmp(line, "VmRSS:", 6) == 0)
             kb = strtod(line + 6, NULL);
     if (f)
         fclose(f);
@@ -245,27 +245,29 @@ static json_t *report(struct bench *b, const struct arguments *o, double baselin
     double ops64 = 2 * weights * 64 / m[PREFILL_64], ops512 = 2 * weights * 512 / m[PREFILL_512];
     double rate = bytes / m[DECODE], tokens = POST + AXES * BRANCH;
     double bound = 1.15 * tokens * m[PREFILL_64] / 64 + 0.010;
-    json_t *v = json_pack("{s:s, s:s, s:s, s:i, s:I}", "shape", o->shape, "type", o->type, "isa",
-                          b->model->kernels->isa, "threads", (int)o->threads, "rounds", (json_int_t)o->rounds);
+    json_t *v =
+        json_pack("{s:s, s:s, s:s, s:i, s:I}", "shape", o->shape, "type", o->type, "isa",
+                  b->model->kernels->isa, "threads", (int)o->threads, "rounds", (json_int_t)o->rounds);
+    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o, s:o}}", "limits", "read_gb_s",
+                                        cli_json_real(b->limits.read / 1e9, 2), "int8_gop_s",
+                                        cli_json_real(b->limits.int8 / 1e9, 1), "bf16_gflop_s",
+                                        cli_json_real(b->limits.bf16 / 1e9, 1), "f32_gflop_s",
+                                        cli_json_real(b->limits.f32 / 1e9, 1)));
     json_object_update_new(
-        v, json_pack("{s:{s:o, s:o, s:o, s:o}}", "limits", "read_gb_s", cli_json_real(b->limits.read / 1e9, 2),
-                     "int8_gop_s", cli_json_real(b->limits.int8 / 1e9, 1), "bf16_gflop_s",
-                     cli_json_real(b->limits.bf16 / 1e9, 1), "f32_gflop_s",
-                     cli_json_real(b->limits.f32 / 1e9, 1)));
-    json_object_update_new(v, json_pack("{s:{s:o, s:o}, s:{s:o, s:o}}", "prefill_64", "gop_s",
-                                        cli_json_real(ops64 / 1e9, 1), "of_peak", cli_json_real(ops64 / peak, 3),
-                                        "prefill_512", "gop_s", cli_json_real(ops512 / 1e9, 1), "of_peak",
-                                        cli_json_real(ops512 / peak, 3)));
-    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "decode", "tokens_s", cli_json_real(1 / m[DECODE], 2),
-                                        "gb_s", cli_json_real(rate / 1e9, 2), "of_bandwidth",
-                                        cli_json_real(rate / b->limits.read, 3)));
-    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "judgement", "tokens", cli_json_real(tokens, 0), "ms",
-                                        cli_json_real(m[JUDGEMENT] * 1e3, 2), "bound_ms",
-                                        cli_json_real(bound * 1e3, 2)));
+        v, json_pack("{s:{s:o, s:o}, s:{s:o, s:o}}", "prefill_64", "gop_s", cli_json_real(ops64 / 1e9, 1),
+                     "of_peak", cli_json_real(ops64 / peak, 3), "prefill_512", "gop_s",
+                     cli_json_real(ops512 / 1e9, 1), "of_peak", cli_json_real(ops512 / peak, 3)));
+    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "decode", "tokens_s",
+                                        cli_json_real(1 / m[DECODE], 2), "gb_s", cli_json_real(rate / 1e9, 2),
+                                        "of_bandwidth", cli_json_real(rate / b->limits.read, 3)));
+    json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "judgement", "tokens",
+                                        cli_json_real(tokens, 0), "ms", cli_json_real(m[JUDGEMENT] * 1e3, 2),
+                                        "bound_ms", cli_json_real(bound * 1e3, 2)));
     json_object_set_new(v, "per_axis_s", baseline_s > 0 ? cli_json_real(baseline_s, 2) : json_null());
-    json_object_update_new(v, json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
-                                        cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
-                                        cli_json_real((peak_resident() - (double)b->model->block_bytes) / 1e6, 1)));
+    json_object_update_new(v,
+                           json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
+                                     cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
+                                     cli_json_real((resident() - (double)b->model->block_bytes) / 1e6, 1)));
     return v;
 }
 
@@ -280,20 +282,25 @@ static int print(const json_t *v)
            json_string_value(json_object_get(v, "shape")), json_string_value(json_object_get(v, "type")),
            json_string_value(json_object_get(v, "isa")), (int)number(v, NULL, "threads"),
            (int)number(v, NULL, "rounds"));
-    printf("this machine          read %.1f GB/s   8-bit products %.0f GOP/s   bf16 %.0f GFLOP/s   f32 %.0f GFLOP/s\n",
-           number(v, "limits", "read_gb_s"), number(v, "limits", "int8_gop_s"), number(v, "limits", "bf16_gflop_s"),
-           number(v, "limits", "f32_gflop_s"));
+    printf("this machine          read %.1f GB/s   8-bit products %.0f GOP/s   bf16 %.0f GFLOP/s   f32 %.0f "
+           "GFLOP/s\n",
+           number(v, "limits", "read_gb_s"), number(v, "limits", "int8_gop_s"),
+           number(v, "limits", "bf16_gflop_s"), number(v, "limits", "f32_gflop_s"));
     printf("prompt, 64 tokens     %.0f GOP/s, %.1f %% of the peak\n", number(v, "prefill_64", "gop_s"),
            100 * number(v, "prefill_64", "of_peak"));
     printf("prompt, 512 tokens    %.0f GOP/s, %.1f %% of the peak\n", number(v, "prefill_512", "gop_s"),
            100 * number(v, "prefill_512", "of_peak"));
     printf("generation            %.1f tokens/s, %.1f GB/s, %.1f %% of the read bandwidth\n",
-           number(v, "decode", "tokens_s"), number(v, "decode", "gb_s"), 100 * number(v, "decode", "of_bandwidth"));
-    printf("one judgement         %.1f ms for %.0f tokens after the cached instruction; 1.15 x prompt speed + 10 ms is "
+           number(v, "decode", "tokens_s"), number(v, "decode", "gb_s"),
+           100 * number(v, "decode", "of_bandwidth"));
+    printf("one judgement         %.1f ms for %.0f tokens after the cached instruction; 1.15 x prompt speed "
+           "+ 10 ms is "
            "%.1f ms\n",
-           number(v, "judgement", "ms"), number(v, "judgement", "tokens"), number(v, "judgement", "bound_ms"));
+           number(v, "judgement", "ms"), number(v, "judgement", "tokens"),
+           number(v, "judgement", "bound_ms"));
     if (json_is_number(json_object_get(v, "per_axis_s")))
-        printf("the same per axis     %.1f s (four questions of %d tokens answered in %d, and a deciding call)\n",
+        printf("the same per axis     %.1f s (four questions of %d tokens answered in %d, and a deciding "
+               "call)\n",
                number(v, NULL, "per_axis_s"), ASK, ANSWER);
     printf("memory                weights %.0f MB, %.0f MB beyond them\n", number(v, "memory", "weights_mb"),
            number(v, "memory", "beyond_them_mb"));
@@ -329,31 +336,78 @@ static int bench_shape(const struct arguments *o, struct err *e)
 
 /* --- starting with a model from a file */
 
-static int bench_start(const struct arguments *o, struct err *e)
+enum { STEPS = 5 };
+
+/* One judgement by the engine just opened, in milliseconds. */
+static int first_judgement(struct engine *g, double *ms, struct err *e)
 {
-    static const char *const steps[] = {"weights", "tokenizer", "adapter", "instruction"};
-    const struct judge_options jo = {.model = o->model, .type = o->type, .threads = (int)o->threads};
-    struct engine *g;
-    double total = 0;
-    int rc = engine_open(&g, &jo, e);
+    const struct judge_input in = {
+        .text = "주말엔 약속 없이 집에서 조용히 쉬는 게 제일 좋다. 누가 부르면 피곤하다"};
+    struct judge_verdict v;
+    struct judge *j;
+    uint64_t start = when_monotonic_ns();
+    int rc = onepass_over(&j, g, false, e);
     if (rc)
         return rc;
+    rc = judge_text(j, &in, &v, e);
+    *ms = (double)(when_monotonic_ns() - start) / 1e6;
+    judge_close(j);
+    return rc;
+}
+
+static int bench_start(const struct arguments *o, struct err *e)
+{
+    static const char *const steps[STEPS] = {"weights", "tokenizer", "adapter", "instruction", "judgement"};
+    const struct judge_options jo = {.model = o->model, .type = o->type, .threads = (int)o->threads};
+    struct engine *g;
+    double total = 0, ms[STEPS];
+    int rc = engine_open(&g, &jo, e);
+    if (!rc)
+        rc = first_judgement(g, &ms[STEPS - 1], e);
+    if (rc) {
+        engine_close(g);
+        return rc;
+    }
+    memcpy(ms, g->open_ms, sizeof g->open_ms);
+    for (size_t i = 0; i < STEPS; i++)
+        total += ms[i];
     json_t *v = json_pack("{s:s, s:s}", "model", o->model, "type", model_type_name[g->model->type]);
-    for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        total += g->open_ms[i];
-        json_object_set_new(v, steps[i], cli_json_real(g->open_ms[i], 3));
+    for (size_t i = 0; i < STEPS; i++) {
+        json_object_set_new(v, steps[i], cli_json_real(ms[i], 3));
         if (!o->json)
-            printf("%-12s %9.2f ms\n", steps[i], g->open_ms[i]);
+            printf("%-12s %9.2f ms  %5.1f %%\n", steps[i], ms[i], 100 * ms[i] / total);
     }
     json_object_set_new(v, "total", cli_json_real(total, 3));
     if (o->json)
         rc = cli_print_json(v);
     else
-        printf("%-12s %9.2f ms, and the instruction has %zu tokens\n", "ready in", total, g->prompt.prefix.n);
+        printf("%-12s %9.2f ms, the instruction having %zu tokens\n", "altogether", total,
+               g->prompt.prefix.n);
     if (!o->json)
         json_decref(v);
     engine_close(g);
     return rc;
+}
+
+static int take(struct arguments *o, int option, const char *value, struct err *e)
+{
+    switch (option) {
+    case OPT_SHAPE:
+        o->shape = value;
+        return 0;
+    case OPT_TYPE:
+        o->type = value;
+        return 0;
+    case OPT_MODEL:
+        o->model = value;
+        return 0;
+    case OPT_JUDGE_THREADS:
+        return cli_number(&o->threads, "--threads", value, 1, 256, e);
+    case OPT_ROUNDS:
+        return cli_number(&o->rounds, "--rounds", value, 1, ROUNDS_MAX, e);
+    }
+    *(option == OPT_JSON ? &o->json : &o->baseline) = true;
+    return 0;
 }
 
 static int run(int argc, char **argv)
@@ -369,23 +423,11 @@ static int run(int argc, char **argv)
                                             {0}};
     struct arguments o = {.rounds = 5, .threads = omp_get_max_threads()};
     struct err e;
-    int c, rc = 0;
+    int c;
     while ((c = cli_option(&cmd_bench_model, argc, argv, options)) != -1) {
         if (c == 'h' || c == '?')
             return c == 'h' ? EXIT_OK : EXIT_USAGE;
-        if (c == OPT_SHAPE)
-            o.shape = optarg;
-        else if (c == OPT_TYPE)
-            o.type = optarg;
-        else if (c == OPT_MODEL)
-            o.model = optarg;
-        else if (c == OPT_JUDGE_THREADS)
-            rc = cli_number(&o.threads, "--threads", optarg, 1, 256, &e);
-        else if (c == OPT_ROUNDS)
-            rc = cli_number(&o.rounds, "--rounds", optarg, 1, ROUNDS_MAX, &e);
-        else
-            *(c == OPT_JSON ? &o.json : &o.baseline) = true;
-        if (rc)
+        if (take(&o, c, optarg, &e))
             return cli_fail(&e);
     }
     if (argc != optind)
@@ -397,7 +439,7 @@ static int run(int argc, char **argv)
         o.shape = o.shape ? o.shape : "hcx-1.5b";
         o.type = o.type ? o.type : "q4_0";
     }
-    rc = o.model ? bench_start(&o, &e) : bench_shape(&o, &e);
+    int rc = o.model ? bench_start(&o, &e) : bench_shape(&o, &e);
     return rc < 0 ? cli_fail(&e) : rc;
 }
 
@@ -406,9 +448,12 @@ const struct command cmd_bench_model = {
     "usage: gyeol bench [--shape hcx-1.5b|hcx-0.5b] [--type f32|bf16|q8_0|q4_0] [OPTIONS]\n"
     "       gyeol bench --model PATH [--type TYPE]\n"
     "       gyeol bench kernels [OPTIONS]\n\n"
-    "Runs a model of a real shape with random weights: prompts of 64 and 512 tokens, generation, and one judgement of\n"
-    "a 40-token post after the cached instruction. Every figure stands beside what this machine was measured to do in\n"
-    "the same run. With --model: how long opening that model takes, step by step. kernels: each kernel by itself.\n\n"
+    "Runs a model of a real shape with random weights: prompts of 64 and 512 tokens, generation, and one "
+    "judgement of\n"
+    "a 40-token post after the cached instruction. Every figure stands beside what this machine was measured "
+    "to do in\n"
+    "the same run. With --model: how long opening that model takes, step by step. kernels: each kernel by "
+    "itself.\n\n"
     "  --shape NAME         hcx-1.5b (default) or hcx-0.5b\n"
     "  --type TYPE          weights (default q4_0)\n"
     "  --threads N          (default: one per processor)\n"

@@ -1,24 +1,10 @@
-/* AVX2, FMA and F16C: a panel is two vectors of 8 outputs. One panel at a time with several tokens, so that
- * weights are loaded, widened or unpacked once for all of them; a panel is small enough to stay in the cache
- * while all tokens pass. Tiles are functions of the constant T (tokens), always inlined; their vectors are
- * named members, not arrays, which compilers keep in registers whatever they decide about unrolling. */
+/* Tiles for AVX2, FMA and F16C: a panel is two vectors of 8 outputs; with 16 registers, one panel at a time. */
 #include "compute/kernels_tables.h"
 
 #if KERNELS_X86
-#include "compute/kernels_element.h"
+#include "compute/kernels_blocks.h"
 
 #include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-enum {
-    LINE = 64, /* bytes of 16 floats, or of 4 columns of codes */
-    UNIT = ACT_BLOCK,
-    SCALES = 4 * PANEL * 2, /* bytes of a unit's scales */
-    T_FLOAT = 6,
-    T_BF16 = 4,
-    T_INTEGER = 3,
-};
 
 struct floats {
     __m256 lo, hi; /* outputs 0..7 and 8..15 */
@@ -27,6 +13,11 @@ struct floats {
 struct integers {
     __m256i lo, hi;
 };
+
+INLINE struct floats no_floats(void)
+{
+    return (struct floats){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
 
 INLINE struct floats load_floats(const float *p)
 {
@@ -45,100 +36,22 @@ INLINE struct integers load_integers(const void *p)
     return (struct integers){_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
 }
 
+INLINE __m256i dword(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm256_set1_epi32(v);
+}
+
 INLINE void add_product(struct floats *sum, const struct floats *w, __m256 x)
 {
     sum->lo = _mm256_fmadd_ps(w->lo, x, sum->lo);
     sum->hi = _mm256_fmadd_ps(w->hi, x, sum->hi);
 }
 
-/* ---- F32 ---- */
+/* ---- F32, BF16 ---- */
 
-struct float_product {
-    float *y;
-    const float *w, *x;
-    size_t ldy, ldx, K;
-};
-
-INLINE void float_tile(const struct float_product *m, bool onto, const int T)
-{
-    const float *x = m->x, *w = m->w;
-    float *y = m->y;
-    size_t ldx = m->ldx, ldy = m->ldy;
-    struct floats a = {_mm256_setzero_ps(), _mm256_setzero_ps()}, b = a, c = a, d = a, e = a, f = a;
-    if (onto) {
-        a = load_floats(y);
-        b = T > 1 ? load_floats(y + ldy) : b;
-        c = T > 2 ? load_floats(y + 2 * ldy) : c;
-        d = T > 3 ? load_floats(y + 3 * ldy) : d;
-        e = T > 4 ? load_floats(y + 4 * ldy) : e;
-        f = T > 5 ? load_floats(y + 5 * ldy) : f;
-    }
-    for (size_t k = 0; k < m->K; k++, x++, w += PANEL) {
-        struct floats v = load_floats(w);
-        add_product(&a, &v, _mm256_broadcast_ss(x));
-        if (T > 1)
-            add_product(&b, &v, _mm256_broadcast_ss(x + ldx));
-        if (T > 2)
-            add_product(&c, &v, _mm256_broadcast_ss(x + 2 * ldx));
-        if (T > 3)
-            add_product(&d, &v, _mm256_broadcast_ss(x + 3 * ldx));
-        if (T > 4)
-            add_product(&e, &v, _mm256_broadcast_ss(x + 4 * ldx));
-        if (T > 5)
-            add_product(&f, &v, _mm256_broadcast_ss(x + 5 * ldx));
-    }
-    store_floats(y, &a);
-    if (T > 1)
-        store_floats(y + ldy, &b);
-    if (T > 2)
-        store_floats(y + 2 * ldy, &c);
-    if (T > 3)
-        store_floats(y + 3 * ldy, &d);
-    if (T > 4)
-        store_floats(y + 4 * ldy, &e);
-    if (T > 5)
-        store_floats(y + 5 * ldy, &f);
-}
-
-static void float_rows(struct float_product m, size_t T, bool onto)
-{
-    for (; T >= T_FLOAT; T -= T_FLOAT, m.x += T_FLOAT * m.ldx, m.y += T_FLOAT * m.ldy)
-        float_tile(&m, onto, T_FLOAT);
-    switch (T) {
-    case 5:
-        float_tile(&m, onto, 5);
-        break;
-    case 4:
-        float_tile(&m, onto, 4);
-        break;
-    case 3:
-        float_tile(&m, onto, 3);
-        break;
-    case 2:
-        float_tile(&m, onto, 2);
-        break;
-    case 1:
-        float_tile(&m, onto, 1);
-    }
-}
-
-static void matmul_f32(float *y, size_t ldy, const float *w, size_t panel_stride, size_t panels,
-                       const float *x, size_t ldx, size_t T, size_t K, bool accumulate)
-{
-    for (size_t p = 0; p < panels; p++) {
-        struct float_product m = {y + p * PANEL, w + p * panel_stride, x, ldy, ldx, K};
-        float_rows(m, T, accumulate);
-    }
-}
-
-/* ---- BF16: a float's upper half ---- */
-
-struct bf16_product {
-    float *y;
-    const uint16_t *w, *x;
-    size_t ldy, pairs;
-};
-
+/* A bf16 is a float's upper half: of a pair, the float in the low half and that in the high half of each dword. */
 INLINE __m256 even(__m256i pair)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
@@ -149,72 +62,117 @@ INLINE __m256 odd(__m256i pair)
     return _mm256_castsi256_ps(_mm256_and_si256(pair, _mm256_set1_epi32((int)0xffff0000)));
 }
 
-INLINE void bf16_token(struct floats *sum, const struct floats *w0, const struct floats *w1,
-                       const uint16_t *x)
+/* A line of weights: 16 floats, or 16 pairs widened. */
+struct weights {
+    struct floats first, second;
+};
+
+INLINE struct weights load_weights(const unsigned char *p, const bool bf16)
 {
-    int32_t pair;
-    memcpy(&pair, x, sizeof pair);
-    __m256i v = _mm256_set1_epi32(pair);
-    add_product(sum, w0, even(v));
-    add_product(sum, w1, odd(v));
+    struct weights w = {load_floats((const void *)p), no_floats()};
+    if (bf16) {
+        struct integers v = load_integers(p);
+        w.first = (struct floats){even(v.lo), even(v.hi)};
+        w.second = (struct floats){odd(v.lo), odd(v.hi)};
+    }
+    return w;
 }
 
-INLINE void bf16_tile(const struct bf16_product *m, bool onto, const int T)
+/* sum += w x for one row */
+INLINE void float_row(struct floats *sum, const struct weights *w, const unsigned char *x, const bool bf16)
 {
-    const uint16_t *x = m->x, *w = m->w;
-    float *y = m->y;
-    size_t ldx = 2 * m->pairs, ldy = m->ldy;
-    struct floats a = {_mm256_setzero_ps(), _mm256_setzero_ps()}, b = a, c = a, d = a;
-    if (onto) {
-        a = load_floats(y);
-        b = T > 1 ? load_floats(y + ldy) : b;
-        c = T > 2 ? load_floats(y + 2 * ldy) : c;
-        d = T > 3 ? load_floats(y + 3 * ldy) : d;
-    }
-    for (size_t k = 0; k < m->pairs; k++, x += 2, w += 2 * PANEL) {
-        struct integers v = load_integers(w);
-        struct floats w0 = {even(v.lo), even(v.hi)}, w1 = {odd(v.lo), odd(v.hi)};
-        bf16_token(&a, &w0, &w1, x);
-        if (T > 1)
-            bf16_token(&b, &w0, &w1, x + ldx);
-        if (T > 2)
-            bf16_token(&c, &w0, &w1, x + 2 * ldx);
-        if (T > 3)
-            bf16_token(&d, &w0, &w1, x + 3 * ldx);
-    }
-    store_floats(y, &a);
+    __m256i v = dword(x);
+    add_product(sum, &w->first, bf16 ? even(v) : _mm256_castsi256_ps(v));
+    if (bf16)
+        add_product(sum, &w->second, odd(v));
+}
+
+/* The sums of a tile: six rows at most. */
+struct tile {
+    struct floats a, b, c, d, e, f;
+};
+
+INLINE void load_tile(struct tile *v, const float *y, size_t ldy, const int T)
+{
+    v->a = load_floats(y);
     if (T > 1)
-        store_floats(y + ldy, &b);
+        v->b = load_floats(y + ldy);
     if (T > 2)
-        store_floats(y + 2 * ldy, &c);
+        v->c = load_floats(y + 2 * ldy);
     if (T > 3)
-        store_floats(y + 3 * ldy, &d);
+        v->d = load_floats(y + 3 * ldy);
+    if (T > 4)
+        v->e = load_floats(y + 4 * ldy);
+    if (T > 5)
+        v->f = load_floats(y + 5 * ldy);
 }
 
-static void bf16_rows(struct bf16_product m, size_t T, bool onto)
+INLINE void store_tile(float *y, size_t ldy, const struct tile *v, const int T)
 {
-    for (; T >= T_BF16; T -= T_BF16, m.x += T_BF16 * 2 * m.pairs, m.y += T_BF16 * m.ldy)
-        bf16_tile(&m, onto, T_BF16);
-    if (T == 3)
-        bf16_tile(&m, onto, 3);
-    else if (T == 2)
-        bf16_tile(&m, onto, 2);
-    else if (T == 1)
-        bf16_tile(&m, onto, 1);
+    store_floats(y, &v->a);
+    if (T > 1)
+        store_floats(y + ldy, &v->b);
+    if (T > 2)
+        store_floats(y + 2 * ldy, &v->c);
+    if (T > 3)
+        store_floats(y + 3 * ldy, &v->d);
+    if (T > 4)
+        store_floats(y + 4 * ldy, &v->e);
+    if (T > 5)
+        store_floats(y + 5 * ldy, &v->f);
+}
+
+INLINE void tile_step(struct tile *v, const struct weights *w, const unsigned char *x, size_t ldx,
+                      const bool bf16, const int T)
+{
+    float_row(&v->a, w, x, bf16);
+    if (T > 1)
+        float_row(&v->b, w, x + ldx, bf16);
+    if (T > 2)
+        float_row(&v->c, w, x + 2 * ldx, bf16);
+    if (T > 3)
+        float_row(&v->d, w, x + 3 * ldx, bf16);
+    if (T > 4)
+        float_row(&v->e, w, x + 4 * ldx, bf16);
+    if (T > 5)
+        float_row(&v->f, w, x + 5 * ldx, bf16);
+}
+
+/* Rows of one panel; w is its first line, steps their number. */
+INLINE void panel_tile(float *y, size_t ldy, const unsigned char *w, const unsigned char *x, size_t ldx,
+                       size_t steps, bool onto, struct spread ahead, const bool bf16, const int T)
+{
+    struct tile v = {no_floats(), no_floats(), no_floats(), no_floats(), no_floats(), no_floats()};
+    if (onto)
+        load_tile(&v, y, ldy, T);
+    for (size_t s = 0; s < steps; s++, x += 4, w += LINE) {
+        struct weights line = load_weights(w, bf16);
+        _mm_prefetch((const char *)(ahead.at + (s >> ahead.slow) * LINE), _MM_HINT_T0);
+        tile_step(&v, &line, x, ldx, bf16, T);
+    }
+    store_tile(y, ldy, &v, T);
+}
+
+/* The widened pairs of bf16 leave registers for three rows. */
+INLINE void float_tile(const struct float_product *m, size_t t, size_t s0, size_t s1, bool onto,
+                       struct spread ahead, const bool bf16, const int P, const int T)
+{
+    const unsigned char *x = m->x + t * m->ldx + s0 * 4, *w = m->w + s0 * LINE;
+    const int first = bf16 && T > 3 ? (T + 1) / 2 : T;
+    for (int p = 0; p < P; p++, w += m->stride, ahead.at += m->stride) {
+        float *y = m->y + t * m->ldy + p * PANEL;
+        panel_tile(y, m->ldy, w, x, m->ldx, s1 - s0, onto, ahead, bf16, first);
+        if (first < T)
+            panel_tile(y + first * m->ldy, m->ldy, w, x + (size_t)first * m->ldx, m->ldx, s1 - s0, onto,
+                       ahead, bf16, T - first);
+    }
 }
 
 /* ---- Q8_0, Q4_0 ---- */
 
-INLINE __m256i dword(const int8_t *p)
-{
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return _mm256_set1_epi32(v);
-}
-
-/* Four columns of one token. vpmaddubsw wants one side unsigned and saturates at 16 bits. Q8_0: |w| <= 128
- * times x with the sign of w, two products at most 32512 in size. Q4_0: codes as they are, eight sums of two
- * products at most 30480, so they are added in 16 bits and the offset comes with the block. */
+/* Four columns of one row. vpmaddubsw wants one side unsigned and saturates at 16 bits. Q8_0: |w| <= 128 times x with
+ * the sign of w, two products at most 32512 in size. Q4_0: codes as they are, eight sums of two products at most 30480,
+ * so they are added in 16 bits and the offset comes with the block. */
 INLINE __m256i four_columns(__m256i sum, __m256i w, __m256i x, const bool nibbles)
 {
     if (nibbles)
@@ -223,14 +181,14 @@ INLINE __m256i four_columns(__m256i sum, __m256i w, __m256i x, const bool nibble
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-INLINE void integer_token(struct integers *sum, const struct integers *w, const int8_t *q, const bool nibbles)
+INLINE void integer_row(struct integers *sum, const struct integers *w, const int8_t *q, const bool nibbles)
 {
     __m256i x = dword(q);
     sum->lo = four_columns(sum->lo, w->lo, x, nibbles);
     sum->hi = four_columns(sum->hi, w->hi, x, nibbles);
 }
 
-/* Step s of a block: Q4_0's unsigned codes, Q8_0's signed ones. */
+/* Step s of a block: Q4_0's unsigned codes, Q8_0's signed values. */
 INLINE struct integers load_codes(const unsigned char *block, int s, const bool nibbles)
 {
     struct integers v = load_integers(block + (size_t)(nibbles ? s % 4 : s) * LINE);
@@ -246,7 +204,7 @@ INLINE struct integers load_codes(const unsigned char *block, int s, const bool 
     return v;
 }
 
-INLINE __m256 to_float(__m256i sum, int32_t offset, const bool nibbles)
+INLINE __m256 to_floats(__m256i sum, int32_t offset, const bool nibbles)
 {
     if (nibbles)
         sum = _mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), _mm256_set1_epi32(offset));
@@ -259,99 +217,57 @@ INLINE void add_block(struct floats *total, const struct integers *sum, int32_t 
 {
     const __m128i *s = (const void *)scale;
     __m256 lo = _mm256_cvtph_ps(_mm_loadu_si128(s)), hi = _mm256_cvtph_ps(_mm_loadu_si128(s + 1));
-    total->lo = _mm256_fmadd_ps(to_float(sum->lo, offset, nibbles), lo, total->lo);
-    total->hi = _mm256_fmadd_ps(to_float(sum->hi, offset, nibbles), hi, total->hi);
+    total->lo = _mm256_fmadd_ps(to_floats(sum->lo, offset, nibbles), lo, total->lo);
+    total->hi = _mm256_fmadd_ps(to_floats(sum->hi, offset, nibbles), hi, total->hi);
 }
 
-/* Rounded activations from one row on. */
-struct tokens {
-    const int8_t *q;
-    const float *scale;
-    const int32_t *sum;
-    size_t units; /* of a row */
-};
+INLINE void add_unit(float *y, const struct floats *total, float scale)
+{
+    struct floats v = load_floats(y);
+    add_product(&v, total, _mm256_set1_ps(scale));
+    store_floats(y, &v);
+}
 
-/* The totals of unit u: 128 columns before their activation scale. */
-INLINE void unit_totals(struct floats *ta, struct floats *tb, struct floats *tc, const unsigned char *w,
-                        const struct tokens *x, size_t u, const bool nibbles, const int T)
+INLINE void panel_unit(float *y, const unsigned char *w, const struct tokens *x, struct ahead *f,
+                       const bool nibbles, const int P, const int T)
 {
     size_t ldq = x->units * UNIT, lds = x->units * 4;
-    const int8_t *q = x->q + u * UNIT;
-    const int32_t *sum = x->sum + u * 4;
+    const int8_t *q = x->q;
+    const int32_t *sum = x->sum;
     const unsigned char *block = w + SCALES;
+    struct floats t0 = no_floats(), t1 = t0, t2 = t0;
     for (int b = 0; b < 4; b++, q += 32, w += PANEL * 2, block += (nibbles ? 4 : 8) * LINE) {
-        struct integers a = {_mm256_setzero_si256(), _mm256_setzero_si256()}, c = a, d = a;
+        struct integers i0 = {_mm256_setzero_si256(), _mm256_setzero_si256()}, i1 = i0, i2 = i0;
+        if (P)
+            fetch_share(f, P);
         for (int s = 0; s < 8; s++) {
             struct integers v = load_codes(block, s, nibbles);
-            integer_token(&a, &v, q + 4 * s, nibbles);
+            integer_row(&i0, &v, q + 4 * s, nibbles);
             if (T > 1)
-                integer_token(&c, &v, q + ldq + 4 * s, nibbles);
+                integer_row(&i1, &v, q + ldq + 4 * s, nibbles);
             if (T > 2)
-                integer_token(&d, &v, q + 2 * ldq + 4 * s, nibbles);
+                integer_row(&i2, &v, q + 2 * ldq + 4 * s, nibbles);
         }
-        add_block(ta, &a, sum[b], w, nibbles);
+        add_block(&t0, &i0, sum[b], w, nibbles);
         if (T > 1)
-            add_block(tb, &c, sum[lds + b], w, nibbles);
+            add_block(&t1, &i1, sum[lds + b], w, nibbles);
         if (T > 2)
-            add_block(tc, &d, sum[2 * lds + b], w, nibbles);
+            add_block(&t2, &i2, sum[2 * lds + b], w, nibbles);
     }
-}
-
-INLINE void integer_tile(float *y, size_t ldy, const unsigned char *w, const struct tokens *x,
-                         const bool nibbles, const int T)
-{
-    struct floats zero = {_mm256_setzero_ps(), _mm256_setzero_ps()}, ya = zero, yb = zero, yc = zero;
-    size_t unit = SCALES + UNIT * PANEL / (nibbles ? 2 : 1);
-    for (size_t u = 0; u < x->units; u++, w += unit) {
-        struct floats ta = zero, tb = zero, tc = zero;
-        unit_totals(&ta, &tb, &tc, w, x, u, nibbles, T);
-        add_product(&ya, &ta, _mm256_set1_ps(x->scale[u]));
-        if (T > 1)
-            add_product(&yb, &tb, _mm256_set1_ps(x->scale[x->units + u]));
-        if (T > 2)
-            add_product(&yc, &tc, _mm256_set1_ps(x->scale[2 * x->units + u]));
-    }
-    store_floats(y, &ya);
+    add_unit(y, &t0, x->scale[0]);
     if (T > 1)
-        store_floats(y + ldy, &yb);
+        add_unit(y + GROUP * PANEL, &t1, x->scale[x->units]);
     if (T > 2)
-        store_floats(y + 2 * ldy, &yc);
+        add_unit(y + 2 * GROUP * PANEL, &t2, x->scale[2 * x->units]);
 }
 
-INLINE void integer_rows(float *y, size_t ldy, const unsigned char *w, const struct activation *a,
-                         const bool nibbles)
+/* The first panel fetches for all. */
+INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const struct tokens *x,
+                      struct ahead *f, const bool nibbles, const int P, const int T)
 {
-    size_t units = (a->cols + UNIT - 1) / UNIT;
-    for (size_t t = 0; t < a->rows; t += T_INTEGER, y += T_INTEGER * ldy) {
-        struct tokens x = {a->q + t * units * UNIT, a->scale + t * units, a->sum + t * units * 4, units};
-        if (a->rows - t >= 3)
-            integer_tile(y, ldy, w, &x, nibbles, 3);
-        else if (a->rows - t == 2)
-            integer_tile(y, ldy, w, &x, nibbles, 2);
-        else
-            integer_tile(y, ldy, w, &x, nibbles, 1);
-    }
-}
-
-static void matmul(float *y, size_t ldy, const struct matrix *w, const struct activation *a, size_t p0,
-                   size_t p1, bool accumulate)
-{
-    size_t bytes = matrix_panel_bytes(w->type, w->cols);
-    const unsigned char *panel = w->data + p0 * bytes;
-    y += p0 * PANEL;
-    if (w->type == DT_F32) {
-        matmul_f32(y, ldy, (const void *)panel, bytes / sizeof *y, p1 - p0, a->f32, a->ld, a->rows, a->cols,
-                   accumulate);
-        return;
-    }
-    for (size_t p = p0; p < p1; p++, panel += bytes, y += PANEL)
-        if (w->type == DT_BF16)
-            bf16_rows((struct bf16_product){y, (const void *)panel, a->bf16, ldy, (a->cols + 1) / 2}, a->rows,
-                      accumulate);
-        else if (w->type == DT_Q8_0)
-            integer_rows(y, ldy, panel, a, false);
-        else
-            integer_rows(y, ldy, panel, a, true);
+    panel_unit(y, w, x, f, nibbles, P, T);
+    for (int p = 1; p < P; p++)
+        panel_unit(y + p * PANEL, w + p * stride, x, f, nibbles, 0, T);
 }
 
 const struct kernels kernels_avx2 = {
