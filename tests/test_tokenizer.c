@@ -138,7 +138,7 @@ static void random_bpe(struct random_bpe *r, struct rng *rng)
         if (twice)
             continue;
         if (k == r->pieces)
-            snprintf(r->piece[r->pieces++], 64, "%s", made);
+            memcpy(r->piece[r->pieces++], made, strlen(made) + 1);
         r->merge[r->merges++] = (struct plain_merge){left, right, (int)k};
     }
 }

@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
 #include "tokenizing.h"
 
@@ -129,6 +130,63 @@ static void test_pair(void **state)
     c.t = t;
     assert_true(for_texts(&x, check_one, &c) >= 7);
     texts_close(&x);
+    tokenizer_close(t);
+}
+
+/* ---- there and back ---- */
+
+enum { LINES = 100000 };
+
+static void nfc(struct buf *out, const char *s, size_t n)
+{
+    utf8proc_uint8_t *made;
+    utf8proc_ssize_t len = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &made,
+                                        UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    assert_true(len >= 0);
+    buf_reset(out);
+    buf_add(out, made, (size_t)len);
+    free(made);
+}
+
+/* Lines that people wrote come back byte for byte, for HyperCLOVAX in NFC. */
+static void test_round_trip(void **state)
+{
+    const char *model = *state;
+    char path[300], data[300], command[400], *line = NULL;
+    struct tokenizer *t;
+    struct tokens ids = {0};
+    struct buf got = {0}, want = {0};
+    size_t room = 0, lines = 0;
+    shared_path(path, sizeof path, model, "");
+    shared_path(data, sizeof data, "../data/korean_cc0.txt.xz", "");
+    snprintf(command, sizeof command, "xz -dc %s", data);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    ok(tokenizer_open(&t, path, &error));
+    for (ssize_t n; lines < LINES && (n = getline(&line, &room, f)) > 0; lines++) {
+        n -= line[n - 1] == '\n';
+        ids.n = 0;
+        buf_reset(&got);
+        ok(tokenizer_encode(t, line, (size_t)n, false, &ids, &error));
+        ok(tokenizer_decode(t, ids.id, ids.n, false, &got, &error));
+        nfc(&want, line, (size_t)n);
+        if (strcmp(model, "hyperclovax") != 0) {
+            buf_reset(&want);
+            buf_add(&want, line, (size_t)n);
+        }
+        if (got.len != want.len || memcmp(got.data, want.data, got.len) != 0)
+            fail_msg("line %zu: \"%s\" came back as \"%s\"", lines + 1, want.data, got.data);
+    }
+    pclose(f);
+    if (lines == 0) {
+        print_message("# xz is not there\n");
+        skip();
+    }
+    assert_int_equal(lines, LINES);
+    free(line);
+    tokens_deinit(&ids);
+    buf_deinit(&got);
+    buf_deinit(&want);
     tokenizer_close(t);
 }
 
@@ -666,7 +724,7 @@ static void test_gguf_refused(void **state)
 
 int main(void)
 {
-    enum { PAIRS = COUNT_OF(pairs), OTHERS = 10 };
+    enum { PAIRS = COUNT_OF(pairs), OTHERS = 12 };
     static char name[3 * PAIRS][80];
     struct CMUnitTest tests[3 * PAIRS + OTHERS];
     size_t n = 0;
@@ -680,9 +738,17 @@ int main(void)
         }
     }
     const struct CMUnitTest others[OTHERS] = {
-        T(test_too_small_a_model),     T(test_json_through_gguf), T(test_sentencepiece_bpe),
-        T(test_sentencepiece_unigram), T(test_damaged_models),    T(test_sentencepiece_equals_the_plain_way),
-        T(test_vocab_and_merges),      T(test_vocab_txt),         T(test_nothing_there),
+        {"there and back: hyperclovax", test_round_trip, NULL, NULL, (void *)"hyperclovax"},
+        {"there and back: mistral-v1", test_round_trip, NULL, NULL, (void *)"mistral-v1"},
+        T(test_too_small_a_model),
+        T(test_json_through_gguf),
+        T(test_sentencepiece_bpe),
+        T(test_sentencepiece_unigram),
+        T(test_damaged_models),
+        T(test_sentencepiece_equals_the_plain_way),
+        T(test_vocab_and_merges),
+        T(test_vocab_txt),
+        T(test_nothing_there),
         T(test_gguf_refused),
 
     };

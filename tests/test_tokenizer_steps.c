@@ -37,7 +37,10 @@ static void test_regex_reads_ruby(void **state)
 {
     (void)state;
     finds("\\s", "a\u3000b", "\u3000");
-    finds("\\s", "a\xC2\x85" "b", "\xC2\x85");
+    finds("\\s",
+          "a\xC2\x85"
+          "b",
+          "\xC2\x85");
     finds("\\s", "a\u180Eb", NULL); /* no white space since Unicode 6.3 */
     finds("\\s", "a\u200Bb", NULL);
     finds("[^\\s\\p{L}]+", "가나 !?", "!?");

@@ -149,23 +149,26 @@ static bool spans_a_space(const struct spec_piece *p)
     return false;
 }
 
-/* See part() in tokenizer.c. The space itself must be a piece, or it might join an unknown token before it.
- */
+/* A piece that merging might make, or break up again, across a space. */
+static bool forbids_cuts(const struct tokenizer_spec *s, const struct spec_piece *p)
+{
+    if (!p->bytes || p->outside)
+        return false;
+    if (s->model == MODEL_SCORED_BPE && p->kind == TOKEN_UNUSED)
+        return true;
+    return (s->model == MODEL_BPE || p->kind == TOKEN_NORMAL || p->kind == TOKEN_USER) && spans_a_space(p);
+}
+
+/* See part() in tokenizer.c. The space itself must be a piece, or it might join an unknown token before it. */
 static bool can_cut(const struct tokenizer *t)
 {
     const struct tokenizer_spec *s = &t->spec;
     if ((s->model != MODEL_BPE && s->model != MODEL_SCORED_BPE) || s->ignore_merges ||
         s->continuing_prefix.len || s->word_suffix.len || model_find(t, METASPACE, METASPACE_LEN) < 0)
         return false;
-    for (size_t i = 0; i < s->pieces; i++) {
-        const struct spec_piece *p = &s->piece[i];
-        bool reachable =
-            p->bytes && (s->model == MODEL_BPE || p->kind == TOKEN_NORMAL || p->kind == TOKEN_USER);
-        if (reachable && !p->outside && spans_a_space(p))
+    for (size_t i = 0; i < s->pieces; i++)
+        if (forbids_cuts(s, &s->piece[i]))
             return false;
-        if (s->model == MODEL_SCORED_BPE && p->kind == TOKEN_UNUSED && p->bytes)
-            return false;
-    }
     return true;
 }
 
