@@ -235,7 +235,7 @@ static void project(struct session *s, size_t layer, const struct projection *p,
                     const struct activation *a, const float *x, size_t ld_x)
 {
     const struct layer *l = &s->model->layer[layer];
-    struct product product[3];
+    struct product product[3] = {0};
     for (size_t i = 0; i < n; i++)
         product[i] = (struct product){p[i].y, p[i].ld, &l->w[p[i].role - ROLE_Q]};
     matmul_many(s->model->kernels, product, n, a);
