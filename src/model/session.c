@@ -24,7 +24,7 @@ struct session {
     struct query *query;  /* [T] */
     struct query *pruned; /* [T] */
     void *space;
-    size_t bytes;
+    size_t bytes, work;
 };
 
 static size_t round16(size_t n)
@@ -180,6 +180,11 @@ size_t session_bytes(const struct session *s)
     return s->bytes;
 }
 
+size_t session_work(const struct session *s)
+{
+    return s->work;
+}
+
 void session_set_adapter(struct session *s, const struct adapter *a)
 {
     s->adapter = a;
@@ -235,7 +240,7 @@ static void project(struct session *s, size_t layer, const struct projection *p,
                     const struct activation *a, const float *x, size_t ld_x)
 {
     const struct layer *l = &s->model->layer[layer];
-    struct product product[3];
+    struct product product[3] = {0};
     for (size_t i = 0; i < n; i++)
         product[i] = (struct product){p[i].y, p[i].ld, &l->w[p[i].role - ROLE_Q]};
     matmul_many(s->model->kernels, product, n, a);
@@ -449,6 +454,7 @@ int session_forward(struct session *s, const struct run *runs, size_t n, const s
     int rc = check_runs(s, runs, n, &T, e);
     if (rc)
         return rc;
+    s->work += T;
     embed(s, runs, n);
     extend(runs, n);
     for (size_t layer = 0; layer < c->layers; layer++) {
