@@ -1,11 +1,14 @@
-/* Chat templates: the words against what the families' own templates render, recognition, and that no marker
- * survives in untrusted text. */
+/* Chat templates: the words against what the families' own templates render, recognition, which one a model
+ * on disk wants, and that no marker survives in untrusted text. */
 #include "testing.h"
 
-#include "text/chat.h"
+#include "base/file.h"
+#include "format/chat_file.h"
+#include "format/tokenizer_file.h"
 #include "text/utf8.h"
 
 #include <strings.h>
+#include <unistd.h>
 
 static const char *const all[] = {"hyperclovax",  "llama3", "llama2", "mistral", "openchat",
                                   "deepseek-llm", "gemma",  "chatml", "plain"};
@@ -267,6 +270,98 @@ static void linear_on_repeats(void **state)
     free(text);
 }
 
+/* ---- which template a model wants ---- */
+
+/* A vocabulary with Gemma's turns in it. */
+static struct tokenizer *gemma_like_tokenizer(void)
+{
+    static const char json[] =
+        "{\"version\":\"1.0\",\"added_tokens\":["
+        "{\"id\":1,\"content\":\"<start_of_turn>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+        "\"normalized\":false,\"special\":false},"
+        "{\"id\":2,\"content\":\"<end_of_turn>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+        "\"normalized\":false,\"special\":false}],"
+        "\"normalizer\":null,\"pre_tokenizer\":null,\"decoder\":null,"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}";
+    struct tokenizer *t = NULL;
+    ok(tokenizer_parse_json(&t, "small", json, strlen(json), &error));
+    return t;
+}
+
+static void put(const char *directory, const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    ok(file_write(path, text, strlen(text), &error));
+}
+
+static void drop(const char *directory, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    unlink(path);
+}
+
+static void template_of_a_directory(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/gyeol-chat-XXXXXX";
+    struct tokenizer *t = gemma_like_tokenizer();
+    const struct chat_template *c;
+    assert_non_null(mkdtemp(dir));
+    ok(chat_open(&c, dir, t, &error));
+    assert_string_equal(c->name, "gemma"); /* by its vocabulary */
+    put(dir, "tokenizer_config.json",
+        "{\"model_max_length\": 1000000000000000019884624838656,"
+        " \"chat_template\": \"{{ '[INST] ' + message['content'] + ' [/INST]' }}\"}");
+    ok(chat_open(&c, dir, t, &error));
+    assert_string_equal(c->name, "mistral");
+    put(dir, "tokenizer_config.json",
+        "{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"<|im_start|><|im_end|>\"},"
+        "{\"name\": \"default\", \"template\": \"GPT4 Correct User\"}]}");
+    ok(chat_open(&c, dir, t, &error));
+    assert_string_equal(c->name, "openchat");
+    put(dir, "chat_template.jinja", "<|start_header_id|><|eot_id|>"); /* newer, and counts */
+    ok(chat_open(&c, dir, t, &error));
+    assert_string_equal(c->name, "llama3");
+    put(dir, "chat_template.jinja", "a template of another family");
+    ok(chat_open(&c, dir, t, &error));
+    assert_string_equal(c->name, "gemma");
+    drop(dir, "chat_template.jinja");
+    put(dir, "tokenizer_config.json", "{\"chat_template\": ");
+    assert_int_equal(chat_open(&c, dir, t, &error), ERR_FORMAT);
+    assert_non_null(strstr(error.msg, "tokenizer_config.json:1"));
+    put(dir, "tokenizer_config.json", "[1, {}]");
+    ok(chat_open(&c, dir, t, &error));
+    drop(dir, "tokenizer_config.json");
+    rmdir(dir);
+    assert_int_equal(chat_open(&c, dir, t, &error), ERR_MISSING);
+    tokenizer_close(t);
+}
+
+static void template_of_a_gguf(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/gyeol-chat-XXXXXX";
+    static const char jinja[] = "{{ 'User: ' + message['content'] + '\\n\\n' }}{{ 'Assistant:' }}";
+    struct tokenizer *t = gemma_like_tokenizer();
+    const struct chat_template *c;
+    struct gguf_writer *w;
+    assert_true(close(mkstemp(path)) == 0);
+    ok(gguf_create(&w, path, &error));
+    gguf_put_string(w, "general.architecture", "llama", 5);
+    gguf_put_string(w, "tokenizer.chat_template", jinja, strlen(jinja));
+    ok(gguf_begin_data(w, &error));
+    ok(gguf_finish(w, &error));
+    ok(chat_open(&c, path, t, &error));
+    assert_string_equal(c->name, "deepseek-llm");
+    ok(file_write(path, "no model", 8, &error));
+    ok(chat_open(&c, path, t, &error));
+    assert_string_equal(c->name, "gemma");
+    unlink(path);
+    tokenizer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +372,8 @@ int main(void)
         cmocka_unit_test(replacements_are_in_no_marker),
         cmocka_unit_test(random_compositions_hold_no_marker),
         cmocka_unit_test(linear_on_repeats),
+        cmocka_unit_test(template_of_a_directory),
+        cmocka_unit_test(template_of_a_gguf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

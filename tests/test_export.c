@@ -4,6 +4,8 @@
 #include "base/size.h"
 #include "base/stop.h"
 #include "compute/quant.h"
+#include "format/chat_file.h"
+#include "format/tokenizer_file.h"
 #include "model/export.h"
 #include "model/session.h"
 
@@ -420,6 +422,173 @@ static void test_bad_own_keys(void **state)
     folder_empty();
 }
 
+/* ---- the tokenizer inside ---- */
+
+static const char pieces[] =
+    "[PAD] [UNK] [CLS] [SEP] 나 ##는 친구 ##들 ##이랑 노 ##게 재밌 ##어 . ! <|im_start|>";
+enum { PIECES = 16 };
+static const char said[] = "나는 친구들이랑 노는게 재밌어! <image>";
+
+/* vocab.txt of those and fillers, up to n. */
+static void put_vocabulary(size_t n)
+{
+    struct buf b = {0};
+    for (const char *p = pieces; *p; p++)
+        buf_add(&b, *p == ' ' ? "\n" : p, 1);
+    for (size_t i = PIECES; i < n; i++)
+        buf_printf(&b, "\n##filler%zu", i);
+    buf_str(&b, "\n");
+    ok(buf_check(&b, "vocabulary", &error));
+    put_text("vocab.txt", b.data);
+    buf_deinit(&b);
+}
+
+static struct tokens encoded(const char *path, const char *text, size_t n)
+{
+    struct tokenizer *t;
+    struct tokens ids = {0};
+    ok(tokenizer_open(&t, path, &error));
+    ok(tokenizer_encode(t, text, n, true, &ids, &error));
+    tokenizer_close(t);
+    return ids;
+}
+
+static void check_words(const char *file, size_t vocabulary)
+{
+    struct tokens want = encoded(folder, said, strlen(said)),
+                  got = encoded(in_folder(file), said, strlen(said));
+    struct tokenizer *t;
+    const struct chat_template *chat;
+    assert_true(want.n > 9);
+    assert_int_equal(got.n, want.n);
+    assert_memory_equal(got.id, want.id, want.n * sizeof *want.id);
+    tokens_deinit(&want);
+    tokens_deinit(&got);
+    ok(tokenizer_open(&t, in_folder(file), &error));
+    assert_int_equal(tokenizer_size(t), vocabulary);
+    ok(chat_open(&chat, in_folder(file), t, &error));
+    assert_string_equal(chat->name, "chatml");
+    tokenizer_close(t);
+}
+
+static void put_shape(size_t vocabulary)
+{
+    char json[400];
+    snprintf(json, sizeof json,
+             "{\"model_type\": \"llama\", \"hidden_size\": 8, \"intermediate_size\": 8,"
+             "\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"vocab_size\": %zu, \"eos_token_id\": 3,"
+             "\"bos_token_id\": 2, \"tie_word_embeddings\": true}",
+             vocabulary);
+    make_folder(json, DT_F32);
+    put_text("tokenizer_config.json",
+             "{\"chat_template\": \"{% for m in messages %}<|im_start|>{{ m.role }}\\n{{ m.content "
+             "}}<|im_end|>{% endfor %}\", \"do_lower_case\": false}");
+}
+
+static void test_words(void **state)
+{
+    struct checkpoint *c;
+    (void)state;
+    put_shape(300); /* padded beyond the tokenizer */
+    put_vocabulary(200);
+    assert_true(written(folder, NULL, DT_F32, "words.gguf").tokenizer);
+    check_words("words.gguf", 300);
+    ok(checkpoint_open(&c, in_folder("words.gguf"), &error));
+    assert_int_equal(checkpoint_config(c)->bos, 2); /* said by the configuration alone */
+    assert_int_equal(checkpoint_config(c)->eos, 3);
+    checkpoint_close(c);
+    assert_true(written(in_folder("words.gguf"), NULL, DT_Q8_0, "again.gguf").tokenizer);
+    check_words("again.gguf", 300);
+    struct export_report r;
+    const struct export_options without = {.type = DT_F32, .no_tokenizer = true};
+    for (int gguf = 0; gguf < 2; gguf++) {
+        struct gguf *g;
+        ok(checkpoint_open(&c, gguf ? in_folder("words.gguf") : folder, &error));
+        ok(export_gguf(in_folder("mute.gguf"), c, &without, &r, &error));
+        checkpoint_close(c);
+        assert_false(r.tokenizer);
+        ok(gguf_open(&g, in_folder("mute.gguf"), &error));
+        assert_null(gguf_find(g, "tokenizer.ggml.tokens"));
+        assert_non_null(gguf_find(g, "tokenizer.ggml.model"));
+        gguf_close(g);
+    }
+    folder_empty();
+}
+
+/* Tokenizers of the real world, where they are at hand: the ids of a page of texts stay the same. */
+static void test_real_words(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t vocabulary;
+    } real[] = {{"hyperclovax", 110592}, {"mistral-v1", 32064}, {"spm-unigram", 4000}};
+    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+                                        "special_tokens_map.json", "added_tokens.json"};
+    (void)state;
+    if (access("../shared/tokenizers", F_OK) != 0)
+        skip();
+    for (size_t i = 0; i < COUNT_OF(real); i++) {
+        char from[400], *text, *here = realpath("../shared/tokenizers", NULL);
+        size_t n;
+        put_shape(real[i].vocabulary);
+        unlink(in_folder("tokenizer_config.json"));
+        for (size_t k = 0; k < COUNT_OF(files); k++) {
+            snprintf(from, sizeof from, "%s/%s/%s", here, real[i].name, files[k]);
+            if (access(from, F_OK) == 0)
+                assert_int_equal(symlink(from, in_folder(files[k])), 0);
+        }
+        snprintf(from, sizeof from, "%s/%s/%s.inp", here, real[i].name, real[i].name);
+        ok(file_read(&text, &n, from, 1 << 20, &error));
+        assert_true(written(folder, NULL, DT_F32, "words.gguf").tokenizer);
+        struct tokens want = encoded(folder, text, n), got = encoded(in_folder("words.gguf"), text, n);
+        assert_int_equal(got.n, want.n);
+        assert_memory_equal(got.id, want.id, want.n * sizeof *want.id);
+        print_message("# %s: %zu ids\n", real[i].name, got.n);
+        tokens_deinit(&want);
+        tokens_deinit(&got);
+        free(text);
+        free(here);
+        folder_empty();
+    }
+}
+
+/* Added tokens may lie beyond the model's rows; pieces may not. */
+static void test_words_beyond(void **state)
+{
+    static const char json[] =
+        "{\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"continuing_subword_prefix\": "
+        "\"##\","
+        "\"max_input_chars_per_word\": 100, \"vocab\": {\"[UNK]\": 0, \"나\": 1, \"##는\": 2, \"친구\": 3}},"
+        "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, \"normalizer\": null,"
+        "\"decoder\": {\"type\": \"WordPiece\", \"prefix\": \"##\", \"cleanup\": false},"
+        "\"added_tokens\": [{\"id\": 4, \"content\": \"<image>\", \"special\": true, \"lstrip\": false,"
+        "\"rstrip\": false, \"single_word\": false, \"normalized\": false}]}";
+    struct checkpoint *c;
+    struct tokenizer *t;
+    struct export_report r;
+    const struct export_options o = {.type = DT_F32};
+    (void)state;
+    put_shape(4);
+    put_text("tokenizer.json", json);
+    written(folder, NULL, DT_F32, "words.gguf");
+    ok(tokenizer_open(&t, in_folder("words.gguf"), &error));
+    assert_int_equal(tokenizer_size(t), 4);
+    assert_int_equal(tokenizer_find(t, "<image>", 7), -1);
+    tokenizer_close(t);
+    folder_empty();
+    put_shape(3);
+    put_text("tokenizer.json", json);
+    ok(checkpoint_open(&c, folder, &error));
+    assert_int_equal(export_gguf(in_folder("words.gguf"), c, &o, &r, &error), ERR_FORMAT);
+    assert_non_null(strstr(error.msg, "tokenizer of 5 tokens for a model of 3"));
+    checkpoint_close(c);
+    put_text("tokenizer.json", "{\"model\": 7}"); /* a damaged one is no missing one */
+    ok(checkpoint_open(&c, folder, &error));
+    assert_int_equal(export_gguf(in_folder("words.gguf"), c, &o, &r, &error), ERR_FORMAT);
+    checkpoint_close(c);
+    folder_empty();
+}
+
 /* ---- failing ---- */
 
 static void test_failures(void **state)
@@ -451,7 +620,9 @@ int main(void)
         cmocka_unit_test(test_from_gguf),    cmocka_unit_test(test_adapters),
         cmocka_unit_test(test_types),        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_lossless),     cmocka_unit_test(test_own_keys),
-        cmocka_unit_test(test_bad_own_keys), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_bad_own_keys), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words_beyond), cmocka_unit_test(test_real_words),
+        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, folder_new, folder_remove);
 }

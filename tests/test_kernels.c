@@ -40,8 +40,7 @@ static size_t up16(size_t n)
     return (n + 15) / 16 * 16;
 }
 
-/* A product's operands. */
-struct trial {
+struct operands {
     enum dtype type;
     size_t T, N, K, ldx, ldy;
     float *w; /* [N, K], as the panels hold them */
@@ -61,9 +60,9 @@ static void *pack(enum dtype type, const float *w, size_t N, size_t K)
     return data;
 }
 
-static void make(struct trial *p, struct rng *r, enum dtype type, size_t T, size_t N, size_t K)
+static void make(struct operands *p, struct rng *r, enum dtype type, size_t T, size_t N, size_t K)
 {
-    *p = (struct trial){.type = type, .T = T, .N = N, .K = K};
+    *p = (struct operands){.type = type, .T = T, .N = N, .K = K};
     p->ldx = up16(K) + 16 * rng_below(r, 2);
     p->ldy = up16(N) + 16 * rng_below(r, 2);
     p->w = space(N * K * sizeof *p->w);
@@ -81,7 +80,7 @@ static void make(struct trial *p, struct rng *r, enum dtype type, size_t T, size
     matmul_prepare(kernels_get(), &p->a, p->x, p->ldx);
 }
 
-static void drop(struct trial *p)
+static void drop(struct operands *p)
 {
     free(p->w);
     free(p->x);
@@ -89,7 +88,7 @@ static void drop(struct trial *p)
     free(p->rounded);
 }
 
-static float *multiply(const struct kernels *k, const struct trial *p)
+static float *multiply(const struct kernels *k, const struct operands *p)
 {
     float *y = space(p->T * p->ldy * sizeof *y);
     matmul_run(k, y, p->ldy, &p->m, &p->a);
@@ -97,7 +96,7 @@ static float *multiply(const struct kernels *k, const struct trial *p)
 }
 
 /* The value of activation [t][k] after rounding. */
-static double rounded(const struct trial *p, size_t t, size_t k)
+static double rounded(const struct operands *p, size_t t, size_t k)
 {
     size_t blocks = (p->K + ACT_BLOCK - 1) / ACT_BLOCK;
     if (p->type == DT_F32)
@@ -111,7 +110,7 @@ static double rounded(const struct trial *p, size_t t, size_t k)
  * and one of each addition after it, so |error| <= (roundings) eps sum|terms| (Higham, Accuracy and Stability
  * of Numerical Algorithms, 3.1), with a little more for the second order. vdpbf16ps takes denormals for zero:
  * a term may be off by the smallest normal number. */
-static void check_product(const struct kernels *k, const struct trial *p, const float *y)
+static void check_product(const struct kernels *k, const struct operands *p, const float *y)
 {
     bool integers = p->type == DT_Q8_0 || p->type == DT_Q4_0;
     size_t blocks = (p->K + ACT_BLOCK - 1) / ACT_BLOCK;
@@ -292,7 +291,7 @@ static void test_what_is_not_finite_stays_visible(void **state)
     const struct kernels *all[3];
     size_t n = kernels_all(all);
     for (size_t i = 0; i < n * COUNT_OF(types) * COUNT_OF(bad); i++) {
-        struct trial p;
+        struct operands p;
         make(&p, &r, types[i % 4], 3, 20, 200);
         p.x[p.ldx + 77] = bad[i / 4 % 3];
         matmul_prepare(all[i / 12], &p.a, p.x, p.ldx);
@@ -323,7 +322,7 @@ static void test_products_are_exact_within_rounding(void **state)
     const struct kernels *all[3];
     size_t n = kernels_all(all);
     for (size_t i = 0; i < 160; i++) {
-        struct trial p;
+        struct operands p;
         size_t T, N, K;
         shape(&r, &T, &N, &K);
         make(&p, &r, types[i % 4], T, N, K);
@@ -359,7 +358,7 @@ static void test_extreme_codes(void **state)
                           : i & 1     ? 0xff
                                       : 0;
             }
-            struct trial p = {.type = type, .T = 5, .N = N, .K = K, .ldx = K, .ldy = N};
+            struct operands p = {.type = type, .T = 5, .N = N, .K = K, .ldx = K, .ldy = N};
             p.x = space(5 * K * sizeof *p.x);
             p.w = space(N * K * sizeof *p.w);
             for (size_t i = 0; i < 5 * K; i++)
@@ -388,7 +387,7 @@ static void test_a_row_does_not_depend_on_the_others(void **state)
     int threads = omp_get_max_threads();
     for (size_t i = 0; i < 60 * n; i++) {
         const struct kernels *k = all[i / 60];
-        struct trial p;
+        struct operands p;
         size_t T, N, K;
         shape(&r, &T, &N, &K);
         make(&p, &r, types[i % 4], i % 7 ? T : 37, N, K);
@@ -441,6 +440,82 @@ static void test_accumulation_goes_on_with_the_chain(void **state)
         free(w);
         free(y);
         free(whole);
+    }
+}
+
+/* The product of the columns from..to-1 of p, onto y or not. */
+static void part_of(const struct kernels *k, const struct operands *p, float *y, size_t from, size_t to,
+                    bool onto)
+{
+    size_t n = to - from;
+    float *w = space(p->N * n * sizeof *w);
+    struct activation a;
+    void *room = space(activation_bytes(p->type, p->T, n));
+    for (size_t i = 0; i < p->N; i++)
+        memcpy(w + i * n, p->w + i * p->K + from, n * sizeof *w);
+    struct matrix m = {p->type, p->N, n, pack(p->type, w, p->N, n)};
+    activation_init(&a, p->type, p->T, n, room);
+    matmul_prepare(k, &a, p->x + from, p->ldx);
+    if (onto)
+        matmul_add(k, y, p->ldy, &m, &a);
+    else
+        matmul_run(k, y, p->ldy, &m, &a);
+    free(w);
+    free(room);
+    free((void *)m.data);
+}
+
+static void test_adding_a_product_goes_on_with_the_chain(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *all[3];
+    size_t n = kernels_all(all);
+    for (size_t i = 0; i < 40 * n; i++) {
+        const struct kernels *k = all[i / 40];
+        struct operands p;
+        size_t T, N, K;
+        shape(&r, &T, &N, &K);
+        make(&p, &r, types[i % 2], T, N, K + 1);
+        size_t cut = p.type == DT_BF16 ? rng_below(&r, K / 2 + 1) * 2 : rng_below(&r, K + 1);
+        float *whole = multiply(k, &p), *y = space(T * p.ldy * sizeof *y);
+        part_of(k, &p, y, 0, cut, false);
+        part_of(k, &p, y, cut, K + 1, true);
+        for (size_t t = 0; t < T; t++)
+            assert_memory_equal(y + t * p.ldy, whole + t * p.ldy, up16(N) * sizeof *y);
+        free(whole);
+        free(y);
+        drop(&p);
+    }
+}
+
+static void test_several_products_at_once(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *k = kernels_get();
+    for (size_t i = 0; i < 30; i++) {
+        struct operands a, b;
+        size_t T, N, K;
+        shape(&r, &T, &N, &K);
+        make(&a, &r, types[i % 4], T, N, K);
+        make(&b, &r, types[i % 4], T, 1 + rng_below(&r, 100), K);
+        float *ya = multiply(k, &a), *got = space(T * a.ldy * sizeof *got),
+              *more = space(T * b.ldy * sizeof *got);
+        b.a = a.a; /* the same rows */
+        float *yb = multiply(k, &b);
+        const struct product both[] = {{got, a.ldy, &a.m}, {more, b.ldy, &b.m}};
+        matmul_many(k, both, 2, &a.a);
+        for (size_t t = 0; t < T; t++) {
+            assert_memory_equal(got + t * a.ldy, ya + t * a.ldy, up16(N) * sizeof *got);
+            assert_memory_equal(more + t * b.ldy, yb + t * b.ldy, up16(b.N) * sizeof *got);
+        }
+        free(ya);
+        free(yb);
+        free(got);
+        free(more);
+        drop(&a);
+        drop(&b);
     }
 }
 
@@ -685,6 +760,8 @@ int main(void)
         cmocka_unit_test(test_extreme_codes),
         cmocka_unit_test(test_a_row_does_not_depend_on_the_others),
         cmocka_unit_test(test_accumulation_goes_on_with_the_chain),
+        cmocka_unit_test(test_adding_a_product_goes_on_with_the_chain),
+        cmocka_unit_test(test_several_products_at_once),
         cmocka_unit_test(test_functions_against_libm),
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_row_functions),

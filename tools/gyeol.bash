@@ -30,7 +30,7 @@ _gyeol_list() { # CUR WORDS
 }
 
 _gyeol_options() { # COMMAND ACTION
-    local judge='--model --mode --adapter'
+    local judge='--model --mode --adapter --type --template --threads'
     case $1 in
     judge) echo "--mission --reason --json $judge --help" ;;
     import) echo '--db --keep-going --json --help' ;;
@@ -46,32 +46,55 @@ _gyeol_options() { # COMMAND ACTION
         ;;
     model)
         case $2 in
+        info) echo '--verify --json --help' ;;
+        logits) echo '--ids --adapter --type --out --hidden --threads --json --help' ;;
+        merge) echo '--adapter --type --no-tokenizer --json --help' ;;
+        pack) echo '--type --no-tokenizer --json --help' ;;
         pull) echo '--revision --out --include --replace --endpoint --json --help' ;;
+        tokenize) echo '--lines --special --ids-only --json --help' ;;
         *) echo '--help' ;;
         esac
         ;;
-    train) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
+    train)
+        case $2 in
+        calibrate) echo "--data --budget --json $judge --help" ;;
+        linear) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
+        *) echo '--help' ;;
+        esac
+        ;;
+    bench)
+        case $2 in
+        kernels) echo '--threads --width --rounds --json --help' ;;
+        *) echo '--shape --type --model --threads --rounds --baseline --json --help' ;;
+        esac
+        ;;
     esac
 }
 
 # True when the value of option $2 of command $1 has been completed (or is one that cannot be).
 _gyeol_value() { # COMMAND OPTION CUR
     case $1:$2 in
-    *:--mode) _gyeol_words "$3" linear ;;
-    *:--adapter) _gyeol_words "$3" none ;;
-    *:--model) _gyeol_files "$3" '*.gyl' ;;
+    *:--mode) _gyeol_words "$3" 'linear one-pass per-axis' ;;
+    model:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0 nf4' ;;
+    *:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0' ;;
+    *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b' ;;
+    *:--template) _gyeol_words "$3" 'hyperclovax llama3 llama2 mistral openchat deepseek-llm gemma chatml plain' ;;
+    *:--adapter) _gyeol_files "$3" none ;;
+    *:--model) _gyeol_files "$3" '*.gyl' '*.gguf' ;;
     *:--policy) _gyeol_words "$3" 'fixed weighted' ;;
     *:--db) _gyeol_files "$3" ;;
     *:--allow)
         _gyeol_list "$3" 'exact-within exact-across near-within near-across phrase person type-name email phone'
         ;;
-    data:--out | model:--out)
+    model:--out | model:--hidden) _gyeol_files "$3" ;;
+    data:--out)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$3")
         ;;
     train:--out) _gyeol_files "$3" '*.gyl' ;;
     train:--data | train:--dev) _gyeol_rows "$3" ;;
-    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace) return 1 ;;
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | \
+        *:--verify | *:--no-tokenizer | *:--lines | *:--special | *:--ids-only) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
     *) return 1 ;;
     esac
@@ -82,7 +105,7 @@ _gyeol() {
     COMPREPLY=()
     [ "$COMP_CWORD" -gt 0 ] && prev=${COMP_WORDS[COMP_CWORD - 1]}
     if [ "$COMP_CWORD" -le 1 ]; then
-        _gyeol_words "$cur" 'judge import batch user eval data train model --help --version'
+        _gyeol_words "$cur" 'judge import batch user eval data train model bench --help --version'
         return
     fi
     # bash gives --mode=li as three words: --mode = li
@@ -94,7 +117,8 @@ _gyeol() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace) ;;
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --verify | --no-tokenizer | \
+            --lines | --special | --ids-only) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
             i=$((i + 1))
@@ -114,8 +138,15 @@ _gyeol() {
     import) _gyeol_rows "$cur" ;;
     user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
-    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" linear ;;
-    model) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" pull ;;
+    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'linear calibrate' ;;
+    bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" kernels ;;
+    model)
+        if [ "$arguments" -eq 0 ]; then
+            _gyeol_words "$cur" 'info logits merge pack pull tokenize'
+        elif [ "$action" != pull ]; then
+            _gyeol_files "$cur" '*.gguf' '*.gyl'
+        fi
+        ;;
     data)
         if [ "$arguments" -eq 0 ]; then
             _gyeol_words "$cur" 'check split'

@@ -212,6 +212,7 @@ static int words_alone(json_t *to, const struct arguments *o, struct err *e)
     bool none = json_is_null(tokenizer);
     put(to, "kind", json_string("vocabulary"));
     put(to, "tokenizer", tokenizer);
+    put(to, "chat_template", none ? NULL : info_chat_template(o->path));
     return none ? err_set(e, ERR_FORMAT,
                           "%s: no model there: want config.json, adapter_config.json or gyeol.json", o->path)
                 : 0;
@@ -316,6 +317,13 @@ static int one_file(json_t *to, const struct arguments *o, struct err *e)
         return rc;
     if (gguf)
         return gguf_file(to, o, e);
+    json_t *tokenizer = info_tokenizer(o->path);
+    if (!json_object_get(tokenizer, "error")) {
+        put(to, "kind", json_string("vocabulary"));
+        put(to, "tokenizer", tokenizer);
+        return 0;
+    }
+    json_decref(tokenizer);
     return err_set(e, ERR_FORMAT,
                    "%s: neither a GGUF file nor a linear judge; want one, or a model's directory", o->path);
 }

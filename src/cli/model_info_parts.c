@@ -2,8 +2,10 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "format/chat_file.h"
 #include "format/fields.h"
 #include "format/safetensors.h"
+#include "format/tokenizer_file.h"
 #include "model/kv.h"
 
 #include <stdio.h>
@@ -175,16 +177,53 @@ int info_safetensors(json_t **out, uint64_t *parameters, const struct info_files
 
 /* ---- words ---- */
 
+static json_t *or_null(int32_t id)
+{
+    return id < 0 ? json_null() : json_integer(id);
+}
+
+static json_t *unreadable(const struct err *e)
+{
+    return json_pack("{s:o}", "error", cli_json_text(e->msg));
+}
+
 json_t *info_tokenizer(const char *path)
 {
-    (void)path;
-    return json_null();
+    struct tokenizer *t;
+    struct err e;
+    int rc = tokenizer_open(&t, path, &e);
+    if (rc)
+        return rc == ERR_MISSING ? json_null() : unreadable(&e);
+    json_t *v = json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "type", cli_json_text(tokenizer_name(t)),
+                          "tokens", (json_int_t)tokenizer_size(t), "bos", or_null(tokenizer_bos(t)), "eos",
+                          or_null(tokenizer_eos(t)), "unk", or_null(tokenizer_unk(t)), "pad",
+                          or_null(tokenizer_pad(t)));
+    tokenizer_close(t);
+    return v;
 }
 
 json_t *info_chat_template(const char *path)
 {
-    (void)path;
-    return json_null();
+    char *text = NULL;
+    size_t n;
+    struct err e;
+    struct tokenizer *t;
+    const struct chat_template *found, *guessed = NULL;
+    if (chat_text(&text, &n, path, &e))
+        return unreadable(&e);
+    found = text ? chat_recognise(text, n) : NULL;
+    if (!found && !tokenizer_open(&t, path, &e)) {
+        guessed = chat_guess(t);
+        tokenizer_close(t);
+    }
+    json_t *v = !found && !guessed
+                    ? json_null()
+                    : json_pack("{s:s, s:s}", "name", found ? found->name : guessed->name, "from",
+                                found  ? "the model's template"
+                                : text ? "the vocabulary; the model's template is unknown"
+                                       : "the vocabulary");
+    free(text);
+    return v;
 }
 
 /* ---- adapters ---- */
@@ -278,14 +317,25 @@ static void print_scalar(const json_t *v)
 
 static void print_list(const json_t *v)
 {
-    size_t i;
-    json_t *one;
-    json_array_foreach(v, i, one)
-    {
+    size_t n = json_array_size(v);
+    for (size_t i = 0; i < n; i++) {
         fputs(i ? ", " : "", stdout);
-        print_scalar(one);
+        print_scalar(json_array_get(v, i));
     }
-    puts(i ? "" : "-");
+    puts(n ? "" : "-");
+}
+
+static void print_value(const char *key, const json_t *v, bool bytes)
+{
+    char size[PROGRESS_BYTES];
+    if (json_is_array(v)) {
+        print_list(v);
+        return;
+    }
+    print_scalar(v);
+    if ((bytes || strcmp(key, "bytes") == 0) && json_is_integer(v))
+        printf(" (%s)", progress_bytes(size, (double)json_integer_value(v)));
+    puts("");
 }
 
 static bool has_structure(const json_t *v)
@@ -294,34 +344,32 @@ static bool has_structure(const json_t *v)
            (json_is_array(v) && json_is_object(json_array_get(v, 0)));
 }
 
+static void print_members(const json_t *v, int depth, bool bytes);
+
+static void print_structure(const char *key, const json_t *v, int depth)
+{
+    puts("");
+    if (json_is_object(v))
+        print_members(v, depth, strcmp(key, "memory") == 0);
+    for (size_t i = 0; i < json_array_size(v); i++)
+        print_members(json_array_get(v, i), depth, false);
+}
+
 static void print_members(const json_t *v, int depth, bool bytes)
 {
-    const char *key;
-    json_t *one, *item;
-    size_t i;
-    char size[PROGRESS_BYTES];
-    json_object_foreach((json_t *)v, key, one)
-    {
-        bool of_bytes = bytes || strcmp(key, "bytes") == 0;
+    enum { VALUES_AT = 24 };
+    for (void *at = json_object_iter((json_t *)v); at; at = json_object_iter_next((json_t *)v, at)) {
+        const char *key = json_object_iter_key(at);
+        const json_t *value = json_object_iter_value(at);
+        int space = VALUES_AT - 2 * depth - (int)strlen(key);
         printf("%*s", 2 * depth, "");
         print_string(key);
-        if (has_structure(one)) {
-            puts("");
-            if (json_is_object(one))
-                print_members(one, depth + 1, strcmp(key, "memory") == 0);
-            json_array_foreach(one, i, item) print_members(item, depth + 1, false);
+        if (has_structure(value)) {
+            print_structure(key, value, depth + 1);
             continue;
         }
-        printf("%*s", (int)(24 - 2 * depth - (int)strlen(key)) > 1 ? 24 - 2 * depth - (int)strlen(key) : 1,
-               "");
-        if (json_is_array(one)) {
-            print_list(one);
-            continue;
-        }
-        print_scalar(one);
-        if (of_bytes && json_is_integer(one))
-            printf(" (%s)", progress_bytes(size, (double)json_integer_value(one)));
-        puts("");
+        printf("%*s", space > 1 ? space : 1, "");
+        print_value(key, value, bytes);
     }
 }
 

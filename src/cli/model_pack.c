@@ -9,12 +9,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPT_JSON = OPT_FIRST };
+enum { OPT_NO_TOKENIZER = OPT_FIRST, OPT_JSON };
 
 struct arguments {
     const char *model, *adapter, *out;
     enum dtype type;
-    bool json;
+    bool no_tokenizer, json;
 };
 
 /* ---- telling ---- */
@@ -46,7 +46,7 @@ static void print_notes(const struct arguments *o, const struct source *s, const
         fprintf(stderr,
                 "gyeol: note: %zu tensors (%s first) have rows that are no whole blocks of %s; they are %s\n",
                 r->kept, r->kept_name, dtype_info[o->type].name, dtype_info[r->kept_type].name);
-    if (!r->tokenizer)
+    if (!r->tokenizer && !o->no_tokenizer)
         fprintf(stderr, "gyeol: note: %s has no tokenizer, so the file has none\n", s->base);
 }
 
@@ -62,7 +62,7 @@ static int write_model(const struct arguments *o, struct err *e)
     int rc = source_open(&s, o->model, o->adapter, e);
     if (rc)
         return rc;
-    const struct export_options eo = {.type = o->type, .folded = s.peft};
+    const struct export_options eo = {.type = o->type, .folded = s.peft, .no_tokenizer = o->no_tokenizer};
     rc = export_gguf(o->out, s.checkpoint, &eo, &r, e);
     if (!rc) {
         print_notes(o, &s, &r);
@@ -81,6 +81,9 @@ static int take(struct arguments *o, int option, const char *value, struct err *
                    : err_set(e, ERR_USAGE, "--type %.40s: want f32, bf16, q8_0 or q4_0", value);
     case OPT_ADAPTER:
         o->adapter = value;
+        return 0;
+    case OPT_NO_TOKENIZER:
+        o->no_tokenizer = true;
         return 0;
     }
     o->json = true;
@@ -119,6 +122,7 @@ static int finish(const struct arguments *o)
 static int run_pack(int argc, char **argv)
 {
     static const struct option options[] = {{"type", required_argument, NULL, OPT_TYPE},
+                                            {"no-tokenizer", no_argument, NULL, OPT_NO_TOKENIZER},
                                             {"json", no_argument, NULL, OPT_JSON},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -136,6 +140,7 @@ static int run_merge(int argc, char **argv)
 {
     static const struct option options[] = {{"adapter", required_argument, NULL, OPT_ADAPTER},
                                             {"type", required_argument, NULL, OPT_TYPE},
+                                            {"no-tokenizer", no_argument, NULL, OPT_NO_TOKENIZER},
                                             {"json", no_argument, NULL, OPT_JSON},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -165,9 +170,10 @@ static int run_merge(int argc, char **argv)
 
 const struct command cmd_model_pack = {
     "model pack", "write a model as one GGUF file",
-    "usage: gyeol model pack MODEL OUT.gguf --type TYPE [--json]\n\n"
+    "usage: gyeol model pack MODEL OUT.gguf --type TYPE [OPTIONS]\n\n"
     "Writes the model as a GGUF file of another type, or of the same.\n" FORM
     "  --type TYPE          f32, bf16, q8_0 or q4_0\n"
+    "  --no-tokenizer       leave the tokenizer out\n"
     "  --json               what was written, as JSON\n\n" TYPES,
     run_pack};
 
@@ -178,5 +184,6 @@ const struct command cmd_model_merge = {"model merge", "write a model with its a
                                         "  --adapter DIR        a LoRA adapter as PEFT writes it (default: "
                                         "the judge directory's, if MODEL is one)\n"
                                         "  --type TYPE          f32, bf16 (default), q8_0 or q4_0\n"
+                                        "  --no-tokenizer       leave the tokenizer out\n"
                                         "  --json               what was written, as JSON\n\n" TYPES,
                                         run_merge};

@@ -87,45 +87,70 @@ INLINE void float_row(struct floats *sum, const struct weights *w, const unsigne
         add_product(sum, &w->second, odd(v));
 }
 
+/* The sums of a tile: six rows at most. */
+struct tile {
+    struct floats a, b, c, d, e, f;
+};
+
+INLINE void load_tile(struct tile *v, const float *y, size_t ldy, const int T)
+{
+    v->a = load_floats(y);
+    if (T > 1)
+        v->b = load_floats(y + ldy);
+    if (T > 2)
+        v->c = load_floats(y + 2 * ldy);
+    if (T > 3)
+        v->d = load_floats(y + 3 * ldy);
+    if (T > 4)
+        v->e = load_floats(y + 4 * ldy);
+    if (T > 5)
+        v->f = load_floats(y + 5 * ldy);
+}
+
+INLINE void store_tile(float *y, size_t ldy, const struct tile *v, const int T)
+{
+    store_floats(y, &v->a);
+    if (T > 1)
+        store_floats(y + ldy, &v->b);
+    if (T > 2)
+        store_floats(y + 2 * ldy, &v->c);
+    if (T > 3)
+        store_floats(y + 3 * ldy, &v->d);
+    if (T > 4)
+        store_floats(y + 4 * ldy, &v->e);
+    if (T > 5)
+        store_floats(y + 5 * ldy, &v->f);
+}
+
+INLINE void tile_step(struct tile *v, const struct weights *w, const unsigned char *x, size_t ldx,
+                      const bool bf16, const int T)
+{
+    float_row(&v->a, w, x, bf16);
+    if (T > 1)
+        float_row(&v->b, w, x + ldx, bf16);
+    if (T > 2)
+        float_row(&v->c, w, x + 2 * ldx, bf16);
+    if (T > 3)
+        float_row(&v->d, w, x + 3 * ldx, bf16);
+    if (T > 4)
+        float_row(&v->e, w, x + 4 * ldx, bf16);
+    if (T > 5)
+        float_row(&v->f, w, x + 5 * ldx, bf16);
+}
+
 /* Rows of one panel; w is its first line, steps their number. */
 INLINE void panel_tile(float *y, size_t ldy, const unsigned char *w, const unsigned char *x, size_t ldx,
                        size_t steps, bool onto, struct spread ahead, const bool bf16, const int T)
 {
-    struct floats a = no_floats(), b = a, c = a, d = a, e = a, f = a;
-    if (onto) {
-        a = load_floats(y);
-        b = T > 1 ? load_floats(y + ldy) : b;
-        c = T > 2 ? load_floats(y + 2 * ldy) : c;
-        d = T > 3 ? load_floats(y + 3 * ldy) : d;
-        e = T > 4 ? load_floats(y + 4 * ldy) : e;
-        f = T > 5 ? load_floats(y + 5 * ldy) : f;
-    }
+    struct tile v = {no_floats(), no_floats(), no_floats(), no_floats(), no_floats(), no_floats()};
+    if (onto)
+        load_tile(&v, y, ldy, T);
     for (size_t s = 0; s < steps; s++, x += 4, w += LINE) {
-        struct weights v = load_weights(w, bf16);
+        struct weights line = load_weights(w, bf16);
         _mm_prefetch((const char *)(ahead.at + (s >> ahead.slow) * LINE), _MM_HINT_T0);
-        float_row(&a, &v, x, bf16);
-        if (T > 1)
-            float_row(&b, &v, x + ldx, bf16);
-        if (T > 2)
-            float_row(&c, &v, x + 2 * ldx, bf16);
-        if (T > 3)
-            float_row(&d, &v, x + 3 * ldx, bf16);
-        if (T > 4)
-            float_row(&e, &v, x + 4 * ldx, bf16);
-        if (T > 5)
-            float_row(&f, &v, x + 5 * ldx, bf16);
+        tile_step(&v, &line, x, ldx, bf16, T);
     }
-    store_floats(y, &a);
-    if (T > 1)
-        store_floats(y + ldy, &b);
-    if (T > 2)
-        store_floats(y + 2 * ldy, &c);
-    if (T > 3)
-        store_floats(y + 3 * ldy, &d);
-    if (T > 4)
-        store_floats(y + 4 * ldy, &e);
-    if (T > 5)
-        store_floats(y + 5 * ldy, &f);
+    store_tile(y, ldy, &v, T);
 }
 
 /* The widened pairs of bf16 leave registers for three rows. */

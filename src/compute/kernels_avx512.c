@@ -59,49 +59,72 @@ INLINE void float_row(struct floats *sum, const struct floats *w, const unsigned
     }
 }
 
+/* The sums of a tile: six rows at most. */
+struct tile {
+    struct floats a, b, c, d, e, f;
+};
+
+INLINE void load_tile(struct tile *v, const float *y, size_t ldy, const int P, const int T)
+{
+    v->a = load_floats(y, LINE, P);
+    if (T > 1)
+        v->b = load_floats(y + ldy, LINE, P);
+    if (T > 2)
+        v->c = load_floats(y + 2 * ldy, LINE, P);
+    if (T > 3)
+        v->d = load_floats(y + 3 * ldy, LINE, P);
+    if (T > 4)
+        v->e = load_floats(y + 4 * ldy, LINE, P);
+    if (T > 5)
+        v->f = load_floats(y + 5 * ldy, LINE, P);
+}
+
+INLINE void store_tile(float *y, size_t ldy, const struct tile *v, const int P, const int T)
+{
+    store_floats(y, &v->a, P);
+    if (T > 1)
+        store_floats(y + ldy, &v->b, P);
+    if (T > 2)
+        store_floats(y + 2 * ldy, &v->c, P);
+    if (T > 3)
+        store_floats(y + 3 * ldy, &v->d, P);
+    if (T > 4)
+        store_floats(y + 4 * ldy, &v->e, P);
+    if (T > 5)
+        store_floats(y + 5 * ldy, &v->f, P);
+}
+
+INLINE void tile_step(struct tile *v, const struct floats *w, const unsigned char *x, size_t ldx,
+                      const bool bf16, const int P, const int T)
+{
+    float_row(&v->a, w, x, bf16, P);
+    if (T > 1)
+        float_row(&v->b, w, x + ldx, bf16, P);
+    if (T > 2)
+        float_row(&v->c, w, x + 2 * ldx, bf16, P);
+    if (T > 3)
+        float_row(&v->d, w, x + 3 * ldx, bf16, P);
+    if (T > 4)
+        float_row(&v->e, w, x + 4 * ldx, bf16, P);
+    if (T > 5)
+        float_row(&v->f, w, x + 5 * ldx, bf16, P);
+}
+
 INLINE void float_tile(const struct float_product *m, size_t t, size_t s0, size_t s1, bool onto,
                        struct spread ahead, const bool bf16, const int P, const int T)
 {
     float *y = m->y + t * m->ldy;
     const unsigned char *x = m->x + t * m->ldx + s0 * 4, *w = m->w + s0 * LINE;
-    size_t ldy = m->ldy, ldx = m->ldx;
-    struct floats a = {0}, b = a, c = a, d = a, e = a, f = a;
-    if (onto) {
-        a = load_floats(y, LINE, P);
-        b = T > 1 ? load_floats(y + ldy, LINE, P) : b;
-        c = T > 2 ? load_floats(y + 2 * ldy, LINE, P) : c;
-        d = T > 3 ? load_floats(y + 3 * ldy, LINE, P) : d;
-        e = T > 4 ? load_floats(y + 4 * ldy, LINE, P) : e;
-        f = T > 5 ? load_floats(y + 5 * ldy, LINE, P) : f;
-    }
-    for (size_t s = s0; s < s1; s++, x += 4, w += LINE) {
-        struct floats v = load_floats(w, m->stride, P);
+    struct tile v = {0};
+    if (onto)
+        load_tile(&v, y, m->ldy, P, T);
+    for (size_t s = 0; s < s1 - s0; s++, x += 4, w += LINE) {
+        struct floats line = load_floats(w, m->stride, P);
         for (int p = 0; p < P; p++)
-            _mm_prefetch((const char *)(ahead.at + p * m->stride + ((s - s0) >> ahead.slow) * LINE),
-                         _MM_HINT_T0);
-        float_row(&a, &v, x, bf16, P);
-        if (T > 1)
-            float_row(&b, &v, x + ldx, bf16, P);
-        if (T > 2)
-            float_row(&c, &v, x + 2 * ldx, bf16, P);
-        if (T > 3)
-            float_row(&d, &v, x + 3 * ldx, bf16, P);
-        if (T > 4)
-            float_row(&e, &v, x + 4 * ldx, bf16, P);
-        if (T > 5)
-            float_row(&f, &v, x + 5 * ldx, bf16, P);
+            _mm_prefetch((const char *)(ahead.at + p * m->stride + (s >> ahead.slow) * LINE), _MM_HINT_T0);
+        tile_step(&v, &line, x, m->ldx, bf16, P, T);
     }
-    store_floats(y, &a, P);
-    if (T > 1)
-        store_floats(y + ldy, &b, P);
-    if (T > 2)
-        store_floats(y + 2 * ldy, &c, P);
-    if (T > 3)
-        store_floats(y + 3 * ldy, &d, P);
-    if (T > 4)
-        store_floats(y + 4 * ldy, &e, P);
-    if (T > 5)
-        store_floats(y + 5 * ldy, &f, P);
+    store_tile(y, m->ldy, &v, P, T);
 }
 
 /* ---- Q8_0, Q4_0 ---- */

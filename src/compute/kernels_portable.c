@@ -101,13 +101,13 @@ static void matmul(float *y, size_t ldy, const struct matrix *w, const struct ac
     size_t bytes = matrix_panel_bytes(w->type, w->cols);
     const unsigned char *panel = w->data + p0 * bytes;
     if (w->type == DT_F32) {
-        matmul_f32(y + p0 * PANEL, ldy, (const float *)panel, bytes / sizeof(float), p1 - p0, a->f32, a->ld,
+        matmul_f32(y + p0 * PANEL, ldy, (const void *)panel, bytes / sizeof(float), p1 - p0, a->f32, a->ld,
                    a->rows, a->cols, accumulate);
         return;
     }
     for (size_t p = p0; p < p1; p++, panel += bytes)
         if (w->type == DT_BF16)
-            panel_bf16(y + p * PANEL, ldy, (const uint16_t *)panel, a, accumulate);
+            panel_bf16(y + p * PANEL, ldy, (const void *)panel, a, accumulate);
         else
             panel_integer(y + p * PANEL, ldy, panel, a);
 }

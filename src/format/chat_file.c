@@ -25,12 +25,19 @@ static int read_in(const char *directory, const char *name, char **data, size_t 
     return rc;
 }
 
-static const struct chat_template *recognise_json(const json_t *text)
+static int copy_text(char **out, size_t *n, const char *s, size_t len, struct err *e)
 {
-    return json_is_string(text) ? chat_recognise(json_string_value(text), json_string_length(text)) : NULL;
+    char *copy = malloc(len + 1);
+    if (!copy)
+        return err_set(e, ERR_MEMORY, "out of memory for a chat template");
+    memcpy(copy, s, len);
+    copy[len] = 0;
+    *out = copy;
+    *n = len;
+    return 0;
 }
 
-static const struct chat_template *from_list(const json_t *list)
+static const json_t *from_list(const json_t *list)
 {
     const json_t *item, *use = json_array_get(list, 0);
     size_t i;
@@ -40,10 +47,10 @@ static const struct chat_template *from_list(const json_t *list)
         if (name && strcmp(name, "default") == 0)
             use = item;
     }
-    return recognise_json(json_object_get(use, "template"));
+    return json_object_get(use, "template");
 }
 
-static int from_config(const char *directory, const struct chat_template **out, struct err *e)
+static int from_config(const char *directory, char **out, size_t *len, struct err *e)
 {
     char *data;
     size_t n;
@@ -51,31 +58,27 @@ static int from_config(const char *directory, const struct chat_template **out, 
     int rc = read_in(directory, "tokenizer_config.json", &data, &n, e);
     if (rc || !data)
         return rc;
-    json_t *config = json_loadb(data, n, JSON_ALLOW_NUL, &error);
+    /* Hugging Face writes 10^30 for "no limit", which is no integer of jansson's. */
+    json_t *config = json_loadb(data, n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
     if (!config)
         rc = err_set(e, ERR_FORMAT, "%s/tokenizer_config.json:%d: %s", directory, error.line, error.text);
     const json_t *text = json_object_get(config, "chat_template");
-    *out = json_is_array(text) ? from_list(text) : recognise_json(text);
+    if (json_is_array(text))
+        text = from_list(text);
+    if (json_is_string(text))
+        rc = copy_text(out, len, json_string_value(text), json_string_length(text), e);
     json_decref(config);
     free(data);
     return rc;
 }
 
-static int from_directory(const char *directory, const struct chat_template **out, struct err *e)
+static int from_directory(const char *directory, char **out, size_t *n, struct err *e)
 {
-    char *data;
-    size_t n;
-    int rc = read_in(directory, "chat_template.jinja", &data, &n, e);
-    if (rc)
-        return rc;
-    if (!data)
-        return from_config(directory, out, e);
-    *out = chat_recognise(data, n);
-    free(data);
-    return 0;
+    int rc = read_in(directory, "chat_template.jinja", out, n, e);
+    return rc || *out ? rc : from_config(directory, out, n, e);
 }
 
-static int from_gguf(const char *path, const struct chat_template **out, struct err *e)
+static int from_gguf(const char *path, char **out, size_t *n, struct err *e)
 {
     struct gguf *g;
     struct gguf_string text = {0};
@@ -84,7 +87,7 @@ static int from_gguf(const char *path, const struct chat_template **out, struct 
         return rc;
     rc = gguf_get_string(g, "tokenizer.chat_template", &text, e);
     if (!rc && text.data)
-        *out = chat_recognise(text.data, text.len);
+        rc = copy_text(out, n, text.data, text.len, e);
     gguf_close(g);
     return rc;
 }
@@ -100,23 +103,33 @@ static int is_gguf(const char *path, bool *yes, struct err *e)
     return 0;
 }
 
-int chat_open(const struct chat_template **out, const char *model_path, const struct tokenizer *t,
-              struct err *e)
+int chat_text(char **out, size_t *n, const char *model_path, struct err *e)
 {
     struct stat st;
     bool gguf = false;
-    int rc;
     *out = NULL;
+    *n = 0;
     if (stat(model_path, &st))
         return err_errno(e, "%s", model_path);
     if (S_ISDIR(st.st_mode))
-        rc = from_directory(model_path, out, e);
-    else {
-        rc = is_gguf(model_path, &gguf, e);
-        if (!rc && gguf)
-            rc = from_gguf(model_path, out, e);
-    }
-    if (!rc && !*out)
+        return from_directory(model_path, out, n, e);
+    int rc = is_gguf(model_path, &gguf, e);
+    return rc || !gguf ? rc : from_gguf(model_path, out, n, e);
+}
+
+int chat_open(const struct chat_template **out, const char *model_path, const struct tokenizer *t,
+              struct err *e)
+{
+    char *text;
+    size_t n;
+    *out = NULL;
+    int rc = chat_text(&text, &n, model_path, e);
+    if (rc)
+        return rc;
+    if (text)
+        *out = chat_recognise(text, n);
+    if (!*out)
         *out = chat_guess(t);
-    return rc;
+    free(text);
+    return 0;
 }

@@ -12,4 +12,7 @@
 int chat_open(const struct chat_template **out, const char *model_path, const struct tokenizer *t,
               struct err *e) MUST_CHECK;
 
+/* The Jinja text that chat_open recognises by: *out malloc'd and NUL-terminated, NULL when there is none. */
+int chat_text(char **out, size_t *n, const char *model_path, struct err *e) MUST_CHECK;
+
 #endif

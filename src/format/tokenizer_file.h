@@ -19,9 +19,10 @@ int tokenizer_parse_model(struct tokenizer **out, const char *name, const char *
                           struct err *e) MUST_CHECK;
 int tokenizer_from_gguf(struct tokenizer **out, const struct gguf *g, struct err *e) MUST_CHECK;
 
-/* Writes the tokenizer.ggml.* keys that other programs read, and gyeol.tokenizer.* for what those keys cannot
+/* Writes the tokenizer.ggml.* keys that other programs read, and gyeol.tokenizer for what those keys cannot
  * say, so that tokenizer_from_gguf gives the same ids. Tokens are padded with unused ones up to `vocabulary`,
- * the rows of the model's embedding (0, or at least the tokenizer's size, else ERR_FORMAT). */
+ * the rows of the model's embedding (0: as many as the tokenizer has); added tokens beyond are left out, for
+ * the model has no use for them. ERR_FORMAT: others are beyond. */
 int tokenizer_put_gguf(struct gguf_writer *w, const struct tokenizer *t, size_t vocabulary,
                        struct err *e) MUST_CHECK;
 

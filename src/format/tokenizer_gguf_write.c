@@ -108,7 +108,7 @@ static void score_merges(const struct writing *x, const struct tokenizer *t, flo
         buf_add(&b, m->left.bytes, m->left.len);
         buf_add(&b, m->right.bytes, m->right.len);
         int32_t id = b.failed ? -1 : tokenizer_find(t, b.data, b.len);
-        if (id >= 0)
+        if (id >= 0 && (size_t)id < x->n)
             score[id] = -(float)i;
         buf_deinit(&b);
     }
@@ -156,7 +156,7 @@ static int put_merges(struct writing *x, struct err *e)
 
 static void put_id(struct writing *x, const char *key, int32_t id)
 {
-    if (id >= 0)
+    if (id >= 0 && (size_t)id < x->n)
         gguf_put_u32(x->w, key, (uint32_t)id);
 }
 
@@ -278,25 +278,52 @@ static int put_own(struct writing *x, struct err *e)
     return 0;
 }
 
+/* Tokens added beyond the model's rows (an image's place in a model without eyes) cannot be given to it, and
+ * are left out as the reference converter does. */
+static int cut_to(struct tokenizer_spec *s, struct arena *a, size_t n, struct err *e)
+{
+    size_t beyond = 0, kept = 0;
+    struct spec_added *added = arena_alloc(a, s->added_count + 1, sizeof *added);
+    if (!added)
+        return err_set(e, ERR_MEMORY, "out of memory writing a tokenizer");
+    for (size_t i = n; i < s->pieces; i++)
+        beyond += s->piece[i].bytes != NULL;
+    for (size_t i = 0; i < s->added_count; i++)
+        if ((size_t)s->added[i].id < n)
+            added[kept++] = s->added[i];
+    if (beyond > s->added_count - kept)
+        return err_set(e, ERR_FORMAT, "tokenizer of %zu tokens for a model of %zu", s->pieces, n);
+    if (s->unk >= 0 && (size_t)s->unk >= n)
+        return err_set(e, ERR_FORMAT, "tokenizer whose unknown token is %d for a model of %zu", s->unk, n);
+    s->pieces = n;
+    s->added = added;
+    s->added_count = kept;
+    return 0;
+}
+
+static int put_all(struct writing *x, const struct tokenizer *t, struct err *e)
+{
+    const char *model = model_name(x->s);
+    gguf_put_string(x->w, KEY("model"), model, strlen(model));
+    struct spec_string pre = x->s->pre.len ? x->s->pre : (struct spec_string){"default", 7};
+    gguf_put_string(x->w, KEY("pre"), pre.bytes, pre.len);
+    int rc = put_tokens(x, e);
+    if (!rc)
+        rc = put_scores(x, t, e);
+    if (!rc)
+        rc = put_merges(x, e);
+    if (!rc)
+        put_hints(x);
+    return rc ? rc : put_own(x, e);
+}
+
 int tokenizer_put_gguf(struct gguf_writer *w, const struct tokenizer *t, size_t vocabulary, struct err *e)
 {
-    struct writing x = {.w = w, .s = tokenizer_spec_of(t), .n = vocabulary ? vocabulary : tokenizer_size(t)};
-    if (x.n < tokenizer_size(t))
-        return err_set(e, ERR_FORMAT, "tokenizer of %zu tokens for a model of %zu", tokenizer_size(t),
-                       vocabulary);
-    const char *model = model_name(x.s);
-    gguf_put_string(w, KEY("model"), model, strlen(model));
-    struct spec_string pre = x.s->pre.len ? x.s->pre : (struct spec_string){"default", 7};
-    gguf_put_string(w, KEY("pre"), pre.bytes, pre.len);
-    int rc = put_tokens(&x, e);
+    struct tokenizer_spec spec = *tokenizer_spec_of(t); /* its memory stays the tokenizer's */
+    struct writing x = {.w = w, .s = &spec, .n = vocabulary ? vocabulary : tokenizer_size(t)};
+    int rc = x.n < spec.pieces ? cut_to(&spec, &x.arena, x.n, e) : 0;
     if (!rc)
-        rc = put_scores(&x, t, e);
-    if (!rc)
-        rc = put_merges(&x, e);
-    if (!rc)
-        put_hints(&x);
-    if (!rc)
-        rc = put_own(&x, e);
+        rc = put_all(&x, t, e);
     arena_deinit(&x.arena);
     return rc;
 }

@@ -128,21 +128,35 @@ static int run_probes(struct search *s, const struct probe *probe, size_t n, str
     return 0;
 }
 
+/* Every span that has tokens, for every moved axis. */
+static size_t list_probes(const struct search *s, struct probe *probe)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        for (int k = 0; k < s->axes; k++)
+            if (s->span[i].first < s->span[i].end)
+                probe[n++] = (struct probe){&s->span[i], s->moved[k]};
+    return n;
+}
+
+static size_t longest_branch(const struct prompt *p)
+{
+    size_t longest = 0;
+    for (int a = 0; a < AXES; a++)
+        longest = p->branch[a].n > longest ? p->branch[a].n : longest;
+    return longest;
+}
+
 static int hide_spans(struct search *s, struct err *e)
 {
     struct probe *probe = arena_alloc(&s->arena, s->n * (size_t)s->axes + 1, sizeof *probe);
     struct kv *kv[AGAIN] = {0};
-    size_t n = 0, longest = 0, most = AGAIN;
-    int rc = probe ? 0 : err_set(e, ERR_MEMORY, "out of memory");
-    for (size_t i = 0; !rc && i < s->n; i++)
-        for (int k = 0; k < s->axes; k++)
-            if (s->span[i].first < s->span[i].end)
-                probe[n++] = (struct probe){&s->span[i], s->moved[k]};
-    for (int a = 0; a < AXES; a++)
-        if (s->j->engine->prompt.branch[a].n > longest)
-            longest = s->j->engine->prompt.branch[a].n;
-    if (most * longest > ENGINE_PASS_TOKENS)
-        most = ENGINE_PASS_TOKENS / longest;
+    size_t longest = longest_branch(&s->j->engine->prompt), most = ENGINE_PASS_TOKENS / longest;
+    if (!probe)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    most = most < AGAIN ? most : AGAIN;
+    size_t n = list_probes(s, probe);
+    int rc = 0;
     for (size_t i = 0; !rc && i < n && i < most; i++)
         rc = kv_new(&kv[i], s->j->engine->model, s->j->slot[s->slot].post, longest, true, e);
     for (size_t i = 0; !rc && i < n; i += most) {

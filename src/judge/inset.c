@@ -125,6 +125,7 @@ struct job {
     struct arena *arena;
     struct inset_text *out;
     size_t capacity;
+    bool changed; /* the tokens do not say the text byte for byte */
 };
 
 /* The text of tokens, and where each one's ends. */
@@ -178,43 +179,6 @@ static size_t token_at(const struct spelt *p, size_t byte)
             lo = mid + 1;
     }
     return lo;
-}
-
-/* Tokens that make up a marker in their own text become a space, or nothing. *clean: there was none. */
-static int take_out_markers(const struct job *j, struct spelt *p, bool *clean, struct err *e)
-{
-    const struct inset *s = j->inset;
-    bool *bad = arena_alloc(j->arena, p->ids.n + 1, sizeof *bad);
-    size_t at, kept = 0;
-    if (!bad)
-        return err_set(e, ERR_MEMORY, "out of memory for %zu tokens", p->ids.n);
-    *clean = true;
-    for (size_t from = 0; chat_marker_find(s->chat, p->text.data, p->text.len, from, &at); from = at + 1) {
-        bad[token_at(p, at)] = true;
-        *clean = false;
-    }
-    for (size_t i = 0; i < p->ids.n; i++)
-        if (!bad[i])
-            p->ids.id[kept++] = p->ids.id[i];
-        else if (s->space.n == 1)
-            p->ids.id[kept++] = s->space.id[0];
-    p->ids.n = kept;
-    return *clean ? 0 : spell(s, p, j->arena, e);
-}
-
-/* What was neutralised holds no marker, so the tokens' text need be searched only where it differs from that.
- */
-static int clean_markers(const struct job *j, struct spelt *p, const char *text, size_t n, struct err *e)
-{
-    bool clean = p->text.len == n && (!n || memcmp(p->text.data, text, n) == 0);
-    int rc = 0;
-    for (int round = 0; !rc && !clean && round < ROUNDS; round++)
-        rc = p->ids.n ? take_out_markers(j, p, &clean, e) : (clean = true, 0);
-    if (!rc && !clean) {
-        p->ids.n = 0;
-        rc = spell(j->inset, p, j->arena, e);
-    }
-    return rc;
 }
 
 static int emit(struct job *j, int32_t id, size_t begin, size_t end, bool whole, struct err *e)
@@ -284,7 +248,7 @@ static int cut_forbidden(struct job *j, const struct spelt *p, const struct rang
             stop++;
         next = stop;
         if (stop <= at.begin || stop >= at.end)
-            stop = at.begin, next = at.end;
+            stop = at.begin, next = at.end, j->changed = true;
         if (stop > done)
             rc = encode_range(j, begin + done, begin + stop, round + 1, e);
         if (next > done)
@@ -306,11 +270,16 @@ static bool has_forbidden(const struct inset *s, const struct tokens *t)
 static int emit_all(struct job *j, const struct spelt *p, size_t begin, size_t end, struct err *e)
 {
     struct ranges r;
-    int rc = align(j, p, j->text.data + begin, end - begin, &r, e);
+    const char *text = j->text.data + begin;
+    int rc = align(j, p, text, end - begin, &r, e);
+    if (p->text.len != end - begin || memcmp(p->text.data, text, p->text.len) != 0)
+        j->changed = true;
     for (size_t i = 0; !rc && i < p->ids.n && j->out->n <= j->limit; i++) {
         struct range at = range_of(p, &r, i);
         bool whole = p->end[i] == p->text.len || (p->text.data[p->end[i]] & 0xC0) != 0x80;
-        if (!inset_forbids(j->inset, p->ids.id[i])) /* after the last round some may be left */
+        if (inset_forbids(j->inset, p->ids.id[i])) /* after the last round some may be left */
+            j->changed = true;
+        else
             rc = emit(j, p->ids.id[i], begin + at.begin, begin + at.end, whole, e);
     }
     return rc;
@@ -332,12 +301,69 @@ static int encode_range(struct job *j, size_t begin, size_t end, int round, stru
         if (!rc)
             rc = cut_forbidden(j, &p, &r, begin, end, round, e);
     } else if (!rc) {
-        rc = clean_markers(j, &p, text, n, e);
-        if (!rc)
-            rc = emit_all(j, &p, begin, end, e);
+        rc = emit_all(j, &p, begin, end, e);
     }
     spelt_deinit(&p);
     return rc;
+}
+
+/* Of the tokens in whose text a marker is completed each becomes a space, or nothing. *clean: there was none. */
+static int take_out_markers(struct job *j, const struct spelt *p, bool *clean, struct err *e)
+{
+    const struct inset *s = j->inset;
+    struct inset_text *t = j->out;
+    bool *bad = arena_alloc(j->arena, t->n + 1, sizeof *bad);
+    size_t at, kept = 0;
+    if (!bad)
+        return err_set(e, ERR_MEMORY, "out of memory for %zu tokens", t->n);
+    *clean = true;
+    for (size_t from = 0; chat_marker_find(s->chat, p->text.data, p->text.len, from, &at); from = at + 1) {
+        bad[token_at(p, at)] = true;
+        *clean = false;
+    }
+    for (size_t i = 0; i < t->n; i++) {
+        if (bad[i] && s->space.n == 1)
+            t->token[i].id = s->space.id[0];
+        if (!bad[i] || s->space.n == 1)
+            t->token[kept++] = t->token[i];
+    }
+    t->n = kept;
+    return 0;
+}
+
+/* Neutralised text holds no marker, so only where the tokens say something else need they be searched. Taking one out
+ * may complete another, but each time there is less left to make one of. */
+static int clean_markers(struct job *j, struct err *e)
+{
+    bool clean = !j->changed;
+    int rc = 0;
+    for (int round = 0; !rc && !clean && round < ROUNDS && j->out->n; round++) {
+        struct spelt p = {0};
+        for (size_t i = 0; !rc && i < j->out->n; i++)
+            rc = tokens_add(&p.ids, j->out->token[i].id, e);
+        if (!rc)
+            rc = spell(j->inset, &p, j->arena, e);
+        if (!rc)
+            rc = take_out_markers(j, &p, &clean, e);
+        spelt_deinit(&p);
+    }
+    if (!clean)
+        j->out->n = 0;
+    return rc;
+}
+
+/* Characters that no token is left of go with the token behind them, at the end with the last. */
+static void cover(struct inset_text *t, size_t came)
+{
+    uint32_t to = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->token[i].begin > to)
+            t->token[i].begin = to;
+        if (t->token[i].end > to)
+            to = t->token[i].end;
+    }
+    if (t->n && !t->cut)
+        t->token[t->n - 1].end = (uint32_t)came;
 }
 
 int inset_untrusted(const struct inset *s, const char *text, size_t n, bool spaced, size_t limit,
@@ -360,12 +386,15 @@ int inset_untrusted(const struct inset *s, const char *text, size_t n, bool spac
         rc = buf_check(&j.map, "a post", e);
     if (!rc)
         rc = encode_range(&j, 0, j.text.len, 0, e);
+    if (!rc)
+        rc = clean_markers(&j, e);
     if (!rc && out->n > limit) {
         out->cut = true;
         out->n = limit;
         while (out->n && !out->token[out->n - 1].whole)
             out->n--;
     }
+    cover(out, n);
     buf_deinit(&j.text);
     buf_deinit(&j.map);
     return rc;

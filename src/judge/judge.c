@@ -8,6 +8,7 @@
 #include "judge/peraxis.h"
 #include "text/utf8.h"
 
+#include <fcntl.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,21 @@ static int open_linear(struct judge **out, const struct judge_options *o, struct
     return linear_open(out, o->model, e);
 }
 
+/* A directory that holds neither of the files it would have to. */
+static bool is_other_directory(const char *path)
+{
+    static const char *const wanted[] = {"config.json", "gyeol.json"};
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return false;
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = dir < 0;
+    for (size_t i = 0; dir >= 0 && i < sizeof wanted / sizeof *wanted; i++)
+        found |= faccessat(dir, wanted[i], F_OK, 0) == 0;
+    if (dir >= 0)
+        close(dir);
+    return !found;
+}
+
 static int open_language_model(struct judge **out, const struct judge_options *o, struct err *e)
 {
     if (!o->model)
@@ -50,6 +66,9 @@ static int open_language_model(struct judge **out, const struct judge_options *o
         return access(o->model, F_OK)
                    ? err_errno(e, "%s", o->model)
                    : err_set(e, ERR_FORMAT, "%s: neither a model directory nor a GGUF file", o->model);
+    if (is_other_directory(o->model))
+        return err_set(e, ERR_FORMAT, "%s: a directory without config.json or gyeol.json is no model",
+                       o->model);
     return o->mode && strcmp(o->mode, "per-axis") == 0 ? peraxis_open(out, o, e) : onepass_open(out, o, e);
 }
 

@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "base/stop.h"
 #include "compute/quant.h"
+#include "format/words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -341,13 +342,14 @@ static bool begins(const char *s, const char *with)
 }
 
 /* A GGUF file's own metadata goes along as it is, but for what the tensors' types decide. */
-static void copy_metadata(struct gguf_writer *w, const struct gguf *g)
+static void copy_metadata(struct gguf_writer *w, const struct gguf *g, bool no_tokenizer)
 {
     for (size_t i = 0; i < gguf_keys(g); i++) {
         const struct gguf_value *v;
         const char *key = gguf_key_at(g, i, &v);
         if (strcmp(key, "general.file_type") != 0 && strcmp(key, "general.quantization_version") != 0 &&
-            !begins(key, "split.") && !begins(key, "quantize."))
+            !begins(key, "split.") && !begins(key, "quantize.") &&
+            !(no_tokenizer && (begins(key, "tokenizer.") || begins(key, "gyeol.tokenizer"))))
             gguf_put_value(w, key, v);
     }
 }
@@ -356,17 +358,20 @@ static int put_metadata(struct gguf_writer *w, const struct checkpoint *c, const
                         struct export_report *report, struct err *e)
 {
     const struct gguf *g = checkpoint_gguf(c);
+    const struct config *config = checkpoint_config(c);
     int rc = 0;
     if (g) {
-        copy_metadata(w, g);
-        report->tokenizer = gguf_find(g, "tokenizer.ggml.tokens") != NULL;
+        copy_metadata(w, g, o->no_tokenizer);
+        report->tokenizer = !o->no_tokenizer && gguf_find(g, "tokenizer.ggml.tokens");
     } else {
-        put_text(w, "general.architecture", config_gguf_architecture(checkpoint_config(c)));
+        put_text(w, "general.architecture", config_gguf_architecture(config));
         put_text(w, "general.type", "model");
         put_name(w, c);
         put_size_label(w, report->parameters);
-        rc = config_put_gguf(w, checkpoint_config(c), e);
+        rc = config_put_gguf(w, config, e);
     }
+    if (!rc && (!g || o->no_tokenizer))
+        rc = words_put_gguf(w, o->no_tokenizer ? NULL : checkpoint_path(c), config, &report->tokenizer, e);
     gguf_put_u32(w, "general.file_type", types[find_type(o->type)].ftype);
     gguf_put_u32(w, "general.quantization_version", QUANTISATION_VERSION);
     return rc;

@@ -10,6 +10,7 @@
 struct export_options {
     enum dtype type;           /* of the matrices: DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0 */
     const struct peft *folded; /* an adapter to fold in, or NULL */
+    bool no_tokenizer;         /* leave it out, even if the source has one */
 };
 
 struct export_report {
@@ -18,7 +19,7 @@ struct export_report {
     size_t kept;                /* tensors whose rows are no whole blocks of the type: written as kept_type */
     enum dtype kept_type;
     char kept_name[80]; /* the first of them */
-    bool tokenizer;     /* false: the source has none, so the file has none */
+    bool tokenizer;     /* whether one is inside: the source may have none */
 };
 
 /* "f32", "bf16", "q8_0", "q4_0" -> *out; false: none of them. */

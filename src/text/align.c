@@ -16,29 +16,44 @@ struct side {
     size_t n;
 };
 
+/* Full-width forms of ASCII are what normalisers fold most, and what neutralising (text/chat.h) puts in. */
+static bool same(uint32_t made, uint32_t source)
+{
+    return made == source || (source >= 0xFF01 && source <= 0xFF5E && made == source - 0xFF00 + ' ');
+}
+
 static bool agree(const struct side *m, size_t i, const struct side *s, size_t j)
 {
     for (int k = 0; k < AGREE; k++, i++, j++) {
         if (i == m->n || j == s->n)
             return i == m->n && j == s->n;
-        if (m->unit[i].code != s->unit[j].code)
+        if (!same(m->unit[i].code, s->unit[j].code))
             return false;
     }
     return true;
 }
 
-/* The fewest characters to skip; one on each side when nothing near agrees. */
-static void resync(const struct side *m, size_t i, const struct side *s, size_t j, size_t *skip_made,
-                   size_t *skip_source)
+/* Skips `made` on one side and `source` on the other if the texts agree behind that. */
+static bool skips(const struct side *m, size_t i, const struct side *s, size_t j, size_t made, size_t source)
 {
-    for (size_t sum = 1; sum <= 2 * SKIP_MAX; sum++)
-        for (size_t a = sum > SKIP_MAX ? sum - SKIP_MAX : 0; a <= sum && a <= SKIP_MAX; a++)
-            if (a <= m->n - i && sum - a <= s->n - j && agree(m, i + a, s, j + sum - a)) {
-                *skip_made = a;
-                *skip_source = sum - a;
+    return made <= m->n - i && source <= s->n - j && agree(m, i + made, s, j + source);
+}
+
+/* The shortest difference behind which the texts agree, of as many characters on both sides if possible; one for one
+ * when nothing near agrees. */
+static void resync(const struct side *m, size_t i, const struct side *s, size_t j, size_t *made,
+                   size_t *source)
+{
+    for (size_t longer = 1; longer <= SKIP_MAX; longer++)
+        for (size_t less = 0; less <= longer; less++) {
+            *made = longer - less, *source = longer;
+            if (skips(m, i, s, j, *made, *source))
                 return;
-            }
-    *skip_made = *skip_source = 1;
+            *made = longer, *source = longer - less;
+            if (skips(m, i, s, j, *made, *source))
+                return;
+        }
+    *made = *source = 1;
 }
 
 struct walk {
@@ -74,7 +89,7 @@ static void walk_sides(const struct side *m, const struct side *s, struct walk *
         size_t a = 1, b = 1;
         if (i == m->n || j == s->n)
             a = m->n - i, b = s->n - j;
-        else if (m->unit[i].code != s->unit[j].code)
+        else if (!same(m->unit[i].code, s->unit[j].code))
             resync(m, i, s, j, &a, &b);
         if (a == b)
             a = b = 1; /* as many on both sides: one stands for one */

@@ -51,7 +51,7 @@ refused "two texts" 2 'want one' "$gyeol" judge a b
 refused "an unknown option" 2 '\-\-frob' "$gyeol" judge --frob
 refused "an option without its value" 2 '\-\-mission needs a value' "$gyeol" judge --mission
 refused "an unknown mode" 2 'no such mode' "$gyeol" judge --mode magic text
-refused "a mode that is not there" 2 'only with --mode linear' "$gyeol" judge --mode one-pass text
+refused "a mode that is not there" 2 'needs a language model' "$gyeol" judge --mode one-pass text
 refused "an unknown command" 2 'no command "frob"' "$gyeol" frob
 refused "a missing model" 1 'No such file' "$gyeol" judge --model "$dir/none.gyl" text
 printf 'hello' >"$dir/text.gyl"
@@ -63,7 +63,7 @@ printf '\x55\xaa\x55' | dd of="$dir/bad.gyl" bs=1 seek=4321 conv=notrunc 2>/dev/
 refused "a damaged model" 1 'damaged: checksum' "$gyeol" judge --model "$dir/bad.gyl" text
 : >"$dir/empty.gyl"
 refused "an empty model" 1 'not a linear judge' "$gyeol" judge --model "$dir/empty.gyl" text
-refused "a directory as model" 1 'not a regular file' "$gyeol" judge --model "$dir" text
+refused "a directory as model" 1 'directory without config.json' "$gyeol" judge --model "$dir" text
 is "the shipped file judges as the one compiled in" \
     "$("$gyeol" judge --json --model "$top/models/linear/linear.gyl" '주말 계획표를 짜야 안심된다' | jq -c .axes)" \
     "$("$gyeol" judge --json '주말 계획표를 짜야 안심된다' | jq -c .axes)"
