@@ -1,6 +1,7 @@
 /* base/: digests, random numbers, and how bytes are shown. Expected values come from standards and reference programs. */
 #include "base/digest.h"
 #include "base/progress.h"
+#include "base/size.h"
 #include "testing.h"
 
 /* NIST, "Secure Hash Standard" examples for FIPS 180-4 (SHA256.pdf, SHA2_Additional.pdf, SHAVS). */
