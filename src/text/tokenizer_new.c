@@ -131,7 +131,7 @@ static int build_user(struct tokenizer *t, struct err *e)
     int rc = 0;
     for (size_t i = 0; i < t->spec.pieces && t->spec.inline_user && !rc; i++) {
         const struct spec_piece *p = &t->spec.piece[i];
-        if (p->kind == TOKEN_USER && p->len > 0)
+        if (p->kind == TOKEN_USER && p->len > 0 && !p->outside)
             rc = trie_add(&t->user, p->bytes, p->len, (int32_t)i, e);
     }
     return rc;
