@@ -656,6 +656,37 @@ static void test_vocab_txt(void **state)
     remove_all(dir);
 }
 
+/* What OpenChat and others have: tokens behind those of the model. */
+static void test_added_behind_a_model(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/gyeol-tokenizer-XXXXXX", path[100];
+    struct buf m = {0};
+    struct tokenizer *t;
+    assert_non_null(mkdtemp(dir));
+    add_piece(&m, "<unk>", 5, 0, TOKEN_UNKNOWN);
+    add_piece(&m, "<s>", 3, 0, TOKEN_CONTROL);
+    add_piece(&m, "a", 1, -1, TOKEN_NORMAL);
+    finish_model(&m, 2, false);
+    snprintf(path, sizeof path, "%s/tokenizer.model", dir);
+    ok(file_write(path, m.data, m.len, &error));
+    put_file(dir, "added_tokens.json", "{`<s>`:1,`<e>`:3,`<t>`:4}");
+    put_file(dir, "tokenizer_config.json", "{`eos_token`:`<e>`,`add_bos_token`:false}");
+    ok(tokenizer_open(&t, dir, &error));
+    check(t, "a<t>a<e>", "2 4 2 0");
+    check_special(t, "<s>a<t>a<e>", "1 2 4 2 3");
+    assert_int_equal(tokenizer_eos(t), 3);
+    assert_int_equal(tokenizer_size(t), 5);
+    assert_false(tokenizer_spec_of(t)->add_bos);
+    tokenizer_close(t);
+    put_file(dir, "added_tokens.json", "{`<x>`:2}");
+    assert_int_equal(tokenizer_open(&t, dir, &error), ERR_FORMAT);
+    put_file(dir, "added_tokens.json", "{`<x>`:900000}");
+    assert_int_equal(tokenizer_open(&t, dir, &error), ERR_FORMAT);
+    remove_all(dir);
+    buf_deinit(&m);
+}
+
 static void test_nothing_there(void **state)
 {
     (void)state;
@@ -724,7 +755,7 @@ static void test_gguf_refused(void **state)
 
 int main(void)
 {
-    enum { PAIRS = COUNT_OF(pairs), OTHERS = 12 };
+    enum { PAIRS = COUNT_OF(pairs), OTHERS = 13 };
     static char name[3 * PAIRS][80];
     struct CMUnitTest tests[3 * PAIRS + OTHERS];
     size_t n = 0;
@@ -749,6 +780,7 @@ int main(void)
         T(test_vocab_and_merges),
         T(test_vocab_txt),
         T(test_nothing_there),
+        T(test_added_behind_a_model),
         T(test_gguf_refused),
 
     };

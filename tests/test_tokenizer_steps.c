@@ -338,6 +338,23 @@ static void test_metaspace_first_and_added(void **state)
     tokenizer_close(t);
 }
 
+/* Sixty steps that each double the text end at a bound. */
+static void test_growth_is_bounded(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct tokens ids = {0};
+    buf_str(&b, "{`normalizer`:{`type`:`Sequence`,`normalizers`:[");
+    for (int i = 0; i < 60; i++)
+        buf_printf(&b, "%s{`type`:`Replace`,`pattern`:{`String`:`a`},`content`:`aa`}", i ? "," : "");
+    buf_str(&b, "]},`model`:{`type`:`BPE`,`vocab`:{`a`:0},`merges`:[]}}");
+    struct tokenizer *t = from_json(b.data);
+    assert_int_equal(tokenizer_encode(t, "aaa", 3, false, &ids, &error), ERR_MEMORY);
+    assert_non_null(strstr(error.msg, "normalised text: more than"));
+    tokenizer_close(t);
+    buf_deinit(&b);
+}
+
 static void test_real_patterns(void **state)
 {
     (void)state;
@@ -563,6 +580,7 @@ int main(void)
         T(test_metaspace),
         T(test_metaspace_first_and_added),
         T(test_real_patterns),
+        T(test_growth_is_bounded),
         T(test_steps_refused),
         T(test_normalizers),
         T(test_bert),

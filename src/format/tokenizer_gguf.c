@@ -312,17 +312,7 @@ static int read_added(struct tokenizer_spec *s, const json_t *list, struct err *
     {
         struct spec_added *a = &s->added[s->added_count++];
         a->id = -1;
-        int rc = field_id(v, "id", &a->id, e);
-        if (!rc)
-            rc = field_bool(v, "special", &a->special, e);
-        if (!rc)
-            rc = field_bool(v, "lstrip", &a->lstrip, e);
-        if (!rc)
-            rc = field_bool(v, "rstrip", &a->rstrip, e);
-        if (!rc)
-            rc = field_bool(v, "single_word", &a->single_word, e);
-        if (!rc)
-            rc = field_bool(v, "normalized", &a->normalized, e);
+        int rc = added_fields(a, v, e);
         if (rc)
             return err_prefix(e, "added: entry %zu: ", i);
     }

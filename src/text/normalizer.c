@@ -3,6 +3,7 @@
 #include "text/byte_level.h"
 #include "text/tokenizer_int.h"
 #include "text/unicode.h"
+#include "text/utf8.h"
 
 #include <string.h>
 
@@ -23,6 +24,17 @@ void normalizer_deinit(struct normalizer *z)
 {
     regex_free(z->regex);
     *z = (struct normalizer){0};
+}
+
+/* A character map or an added token out of a damaged file can leave half a character, which the matcher of regular
+ * expressions must not see. */
+int check_utf8(const char *s, size_t n, struct err *e)
+{
+    size_t bad;
+    if (utf8_valid(s, n, &bad))
+        return 0;
+    return err_set(e, ERR_FORMAT, "text: after normalisation not UTF-8 at offset %zu: a damaged tokenizer",
+                   bad);
 }
 
 /* ---- one character at a time ---- */
@@ -147,6 +159,9 @@ static int replace_regex(struct buf *out, const struct normalizer *z, struct scr
                          size_t n, struct err *e)
 {
     size_t done = 0, begin, end, last = SIZE_MAX;
+    int rc = check_utf8(text, n, e);
+    if (rc)
+        return rc;
     for (size_t from = 0; from <= n;) {
         int got = regex_search(z->regex, s->match, text, n, from, &begin, &end, e);
         if (got < 0)

@@ -106,7 +106,7 @@ static int add_normalized(struct tokenizer *t, struct scratch *s, size_t i, stru
 /* Of two with the same text the first counts. */
 static int build_added(struct tokenizer *t, struct err *e)
 {
-    struct scratch s = {.match = regex_match_new()};
+    struct scratch s = {.match = regex_match_new(), .normal = {{.limit = 1 << 20}, {.limit = 1 << 20}}};
     int rc = s.match ? 0 : err_set(e, ERR_MEMORY, "out of memory for a tokenizer");
     for (size_t i = t->spec.added_count; i-- > 0 && !rc;) {
         const struct spec_added *a = &t->spec.added[i];
@@ -131,7 +131,7 @@ static int build_user(struct tokenizer *t, struct err *e)
     int rc = 0;
     for (size_t i = 0; i < t->spec.pieces && t->spec.inline_user && !rc; i++) {
         const struct spec_piece *p = &t->spec.piece[i];
-        if (p->kind == TOKEN_USER && p->len > 0)
+        if (p->kind == TOKEN_USER && p->len > 0 && !p->outside)
             rc = trie_add(&t->user, p->bytes, p->len, (int32_t)i, e);
     }
     return rc;
