@@ -46,7 +46,12 @@ _gyeol_options() { # COMMAND ACTION
         ;;
     model)
         case $2 in
+        info) echo '--verify --json --help' ;;
+        logits) echo '--ids --adapter --type --out --hidden --threads --json --help' ;;
+        merge) echo '--adapter --type --no-tokenizer --json --help' ;;
+        pack) echo '--type --no-tokenizer --json --help' ;;
         pull) echo '--revision --out --include --replace --endpoint --json --help' ;;
+        tokenize) echo '--lines --special --ids-only --json --help' ;;
         *) echo '--help' ;;
         esac
         ;;
@@ -70,6 +75,7 @@ _gyeol_options() { # COMMAND ACTION
 _gyeol_value() { # COMMAND OPTION CUR
     case $1:$2 in
     *:--mode) _gyeol_words "$3" 'linear one-pass per-axis' ;;
+    model:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0 nf4' ;;
     *:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0' ;;
     *:--isa) _gyeol_words "$3" 'portable avx2 avx512' ;;
     *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b' ;;
@@ -81,13 +87,15 @@ _gyeol_value() { # COMMAND OPTION CUR
     *:--allow)
         _gyeol_list "$3" 'exact-within exact-across near-within near-across phrase person type-name email phone'
         ;;
-    data:--out | model:--out)
+    model:--out | model:--hidden) _gyeol_files "$3" ;;
+    data:--out)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$3")
         ;;
     train:--out) _gyeol_files "$3" '*.gyl' ;;
     train:--data | train:--dev) _gyeol_rows "$3" ;;
-    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline) return 1 ;;
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | \
+        *:--verify | *:--no-tokenizer | *:--lines | *:--special | *:--ids-only) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
     *) return 1 ;;
     esac
@@ -110,7 +118,8 @@ _gyeol() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline) ;;
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --verify | --no-tokenizer | \
+            --lines | --special | --ids-only) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
             i=$((i + 1))
@@ -132,7 +141,13 @@ _gyeol() {
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
     train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'linear calibrate' ;;
     bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" kernels ;;
-    model) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" pull ;;
+    model)
+        if [ "$arguments" -eq 0 ]; then
+            _gyeol_words "$cur" 'info logits merge pack pull tokenize'
+        elif [ "$action" != pull ]; then
+            _gyeol_files "$cur" '*.gguf' '*.gyl'
+        fi
+        ;;
     data)
         if [ "$arguments" -eq 0 ]; then
             _gyeol_words "$cur" 'check split'

@@ -100,9 +100,29 @@ static void release(struct file_out *o)
     *o = (struct file_out){0};
 }
 
+/* A device or a pipe is written to, not replaced: as root a rename would take /dev/null's place. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static int open_special(struct file_out *o, const char *path, struct err *e)
+{
+    *o = (struct file_out){.path = strdup(path), .fd = -1};
+    int rc = o->path ? 0 : err_set(e, ERR_MEMORY, "%s: out of memory", path);
+    if (!rc && (o->fd = open(path, O_WRONLY | O_CLOEXEC)) < 0)
+        rc = err_errno(e, "%s", path);
+    if (rc)
+        release(o);
+    return rc;
+}
+
 int file_out_open(struct file_out *o, const char *path, struct err *e)
 {
     struct buf name = {0};
+    if (is_special(path))
+        return open_special(o, path, e);
     buf_printf(&name, "%s.tmp-XXXXXX", path);
     int rc = buf_check(&name, path, e);
     *o = (struct file_out){strdup(path), name.data, -1};
@@ -134,6 +154,10 @@ int file_out_commit(struct file_out *o, struct err *e)
 {
     mode_t mask = umask(0);
     umask(mask);
+    if (!o->temporary) {
+        release(o);
+        return 0;
+    }
     if (fsync(o->fd) || fchmod(o->fd, 0666 & ~mask) || rename(o->temporary, o->path)) {
         int rc = err_errno(e, "%s: putting what was written in its place", o->path);
         file_out_abandon(o);
@@ -146,10 +170,10 @@ int file_out_commit(struct file_out *o, struct err *e)
 
 void file_out_abandon(struct file_out *o)
 {
-    if (!o->temporary)
-        return;
-    unlink(o->temporary);
-    release(o);
+    if (o->temporary)
+        unlink(o->temporary);
+    if (o->path)
+        release(o);
 }
 
 int file_write(const char *path, const void *data, size_t len, struct err *e)

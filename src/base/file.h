@@ -20,9 +20,9 @@ void file_map_close(struct file_map *m);
 int file_read(char **data, size_t *len, const char *path, size_t limit, struct err *e) MUST_CHECK;
 
 /* A file in the making: bytes go to a temporary name beside path, and only a commit puts them there. Zeroed
- * is a valid idle one. */
+ * is a valid idle one. Where path is a device or a pipe, bytes go straight into it. */
 struct file_out {
-    char *path, *temporary; /* owned; NULL when idle */
+    char *path, *temporary; /* owned; NULL when idle; temporary is NULL too when there is none */
     int fd;
 };
 

@@ -389,6 +389,27 @@ static int bench_start(const struct arguments *o, struct err *e)
     return rc;
 }
 
+static int take(struct arguments *o, int option, const char *value, struct err *e)
+{
+    switch (option) {
+    case OPT_SHAPE:
+        o->shape = value;
+        return 0;
+    case OPT_TYPE:
+        o->type = value;
+        return 0;
+    case OPT_MODEL:
+        o->model = value;
+        return 0;
+    case OPT_JUDGE_THREADS:
+        return cli_number(&o->threads, "--threads", value, 1, 256, e);
+    case OPT_ROUNDS:
+        return cli_number(&o->rounds, "--rounds", value, 1, ROUNDS_MAX, e);
+    }
+    *(option == OPT_JSON ? &o->json : &o->baseline) = true;
+    return 0;
+}
+
 static int run(int argc, char **argv)
 {
     static const struct option options[] = {{"shape", required_argument, NULL, OPT_SHAPE},
@@ -402,23 +423,11 @@ static int run(int argc, char **argv)
                                             {0}};
     struct arguments o = {.rounds = 5, .threads = omp_get_max_threads()};
     struct err e;
-    int c, rc = 0;
+    int c;
     while ((c = cli_option(&cmd_bench_model, argc, argv, options)) != -1) {
         if (c == 'h' || c == '?')
             return c == 'h' ? EXIT_OK : EXIT_USAGE;
-        if (c == OPT_SHAPE)
-            o.shape = optarg;
-        else if (c == OPT_TYPE)
-            o.type = optarg;
-        else if (c == OPT_MODEL)
-            o.model = optarg;
-        else if (c == OPT_JUDGE_THREADS)
-            rc = cli_number(&o.threads, "--threads", optarg, 1, 256, &e);
-        else if (c == OPT_ROUNDS)
-            rc = cli_number(&o.rounds, "--rounds", optarg, 1, ROUNDS_MAX, &e);
-        else
-            *(c == OPT_JSON ? &o.json : &o.baseline) = true;
-        if (rc)
+        if (take(&o, c, optarg, &e))
             return cli_fail(&e);
     }
     if (argc != optind)
@@ -430,7 +439,7 @@ static int run(int argc, char **argv)
         o.shape = o.shape ? o.shape : "hcx-1.5b";
         o.type = o.type ? o.type : "q4_0";
     }
-    rc = o.model ? bench_start(&o, &e) : bench_shape(&o, &e);
+    int rc = o.model ? bench_start(&o, &e) : bench_shape(&o, &e);
     return rc < 0 ? cli_fail(&e) : rc;
 }
 

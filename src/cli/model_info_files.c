@@ -17,14 +17,14 @@
 int info_files_add(struct info_files *f, const char *path, struct err *e)
 {
     struct stat st;
-    char **grown = realloc(f->path, (f->n + 1) * sizeof *grown);
-    if (stat(path, &st)) {
-        f->path = grown ? grown : f->path;
+    if (stat(path, &st))
         return err_errno(e, "%s", path);
-    }
-    if (grown)
-        f->path = grown;
-    if (!grown || !(f->path[f->n] = strdup(path)))
+    char **grown = realloc(f->path, (f->n + 1) * sizeof *grown);
+    if (!grown)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    f->path = grown;
+    f->path[f->n] = strdup(path);
+    if (!f->path[f->n])
         return err_set(e, ERR_MEMORY, "out of memory");
     f->n++;
     f->bytes += (uint64_t)st.st_size;

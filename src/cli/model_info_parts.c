@@ -317,14 +317,25 @@ static void print_scalar(const json_t *v)
 
 static void print_list(const json_t *v)
 {
-    size_t i;
-    json_t *one;
-    json_array_foreach(v, i, one)
-    {
+    size_t n = json_array_size(v);
+    for (size_t i = 0; i < n; i++) {
         fputs(i ? ", " : "", stdout);
-        print_scalar(one);
+        print_scalar(json_array_get(v, i));
     }
-    puts(i ? "" : "-");
+    puts(n ? "" : "-");
+}
+
+static void print_value(const char *key, const json_t *v, bool bytes)
+{
+    char size[PROGRESS_BYTES];
+    if (json_is_array(v)) {
+        print_list(v);
+        return;
+    }
+    print_scalar(v);
+    if ((bytes || strcmp(key, "bytes") == 0) && json_is_integer(v))
+        printf(" (%s)", progress_bytes(size, (double)json_integer_value(v)));
+    puts("");
 }
 
 static bool has_structure(const json_t *v)
@@ -333,34 +344,32 @@ static bool has_structure(const json_t *v)
            (json_is_array(v) && json_is_object(json_array_get(v, 0)));
 }
 
+static void print_members(const json_t *v, int depth, bool bytes);
+
+static void print_structure(const char *key, const json_t *v, int depth)
+{
+    puts("");
+    if (json_is_object(v))
+        print_members(v, depth, strcmp(key, "memory") == 0);
+    for (size_t i = 0; i < json_array_size(v); i++)
+        print_members(json_array_get(v, i), depth, false);
+}
+
 static void print_members(const json_t *v, int depth, bool bytes)
 {
-    const char *key;
-    json_t *one, *item;
-    size_t i;
-    char size[PROGRESS_BYTES];
-    json_object_foreach((json_t *)v, key, one)
-    {
-        bool of_bytes = bytes || strcmp(key, "bytes") == 0;
+    enum { VALUES_AT = 24 };
+    for (void *at = json_object_iter((json_t *)v); at; at = json_object_iter_next((json_t *)v, at)) {
+        const char *key = json_object_iter_key(at);
+        const json_t *value = json_object_iter_value(at);
+        int space = VALUES_AT - 2 * depth - (int)strlen(key);
         printf("%*s", 2 * depth, "");
         print_string(key);
-        if (has_structure(one)) {
-            puts("");
-            if (json_is_object(one))
-                print_members(one, depth + 1, strcmp(key, "memory") == 0);
-            json_array_foreach(one, i, item) print_members(item, depth + 1, false);
+        if (has_structure(value)) {
+            print_structure(key, value, depth + 1);
             continue;
         }
-        printf("%*s", (int)(24 - 2 * depth - (int)strlen(key)) > 1 ? 24 - 2 * depth - (int)strlen(key) : 1,
-               "");
-        if (json_is_array(one)) {
-            print_list(one);
-            continue;
-        }
-        print_scalar(one);
-        if (of_bytes && json_is_integer(one))
-            printf(" (%s)", progress_bytes(size, (double)json_integer_value(one)));
-        puts("");
+        printf("%*s", space > 1 ? space : 1, "");
+        print_value(key, value, bytes);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { OPT_IDS = OPT_FIRST, OPT_OUT, OPT_HIDDEN, OPT_JSON };
@@ -269,6 +270,13 @@ static int run_all(struct work *w, struct sink *s, const struct ids *ids, struct
     return rc;
 }
 
+/* Not into a pipe that has just been given the numbers (--out /dev/stdout). */
+static bool is_regular(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
 static int report(const struct work *w, const struct arguments *o, const struct ids *ids)
 {
     const struct config *c = &w->model->config;
@@ -301,7 +309,7 @@ static int logits(const struct arguments *o, struct err *e)
     if (!rc)
         rc = close_sink(&s, e);
     abandon_sink(&s);
-    if (!rc && o->out)
+    if (!rc && o->out && is_regular(o->out))
         rc = report(&w, o, &ids);
     close_work(&w);
     free(ids.id);

@@ -329,5 +329,7 @@ void config_gguf_assumed(struct config *out, const struct config *c)
     if (!f->gemma || c->sliding_window == 0)
         out->sliding_window = d->sliding_window;
     config_set_period(out, f->period);
-    out->rope[1] = f->local_rope ? (struct config_rope_kind){.theta = c->rope[1].theta} : c->rope[0];
+    out->rope[1] = c->rope[0];
+    if (f->local_rope)
+        out->rope[1] = (struct config_rope_kind){.theta = c->rope[1].theta};
 }

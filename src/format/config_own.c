@@ -26,20 +26,28 @@ static const char *const activation_name[] = {
     [ACT_SILU] = "silu", [ACT_GELU_TANH] = "gelu_pytorch_tanh", [ACT_GELU] = "gelu"};
 static const char *const layer_type[] = {"full_attention", "sliding_attention"};
 
+enum { NUMBERS = 4 };
+
 static const struct {
     const char *key;
-    size_t offset;
     float least;
-} numbers[] = {
-    {KEY_EMBEDDING_SCALE, offsetof(struct config, embedding_scale), 1e-30f},
-    {KEY_ATTENTION_SCALE, offsetof(struct config, attention_scale), 1e-30f},
-    {KEY_ATTENTION_CAP, offsetof(struct config, attention_softcap), 0}, /* 0: none */
-    {KEY_LOGIT_CAP, offsetof(struct config, logit_softcap), 0},
+} numbers[NUMBERS] = {
+    {KEY_EMBEDDING_SCALE, 1e-30f},
+    {KEY_ATTENTION_SCALE, 1e-30f},
+    {KEY_ATTENTION_CAP, 0}, /* 0: none */
+    {KEY_LOGIT_CAP, 0},
 };
 
-static float *number_at(const struct config *c, size_t i)
+static float *number_at(struct config *c, size_t i)
 {
-    return (float *)((char *)c + numbers[i].offset);
+    float *const at[NUMBERS] = {&c->embedding_scale, &c->attention_scale, &c->attention_softcap,
+                                &c->logit_softcap};
+    return at[i];
+}
+
+static float number_of(const struct config *c, size_t i)
+{
+    return *number_at((struct config *)c, i);
 }
 
 /* ---- reading ---- */
@@ -131,7 +139,7 @@ static int get_local_rope(struct config *c, const struct gguf *g, struct err *e)
 int config_own_read(struct config *c, const struct gguf *g, struct err *e)
 {
     int rc = 0;
-    for (size_t i = 0; !rc && i < COUNT_OF(numbers); i++)
+    for (size_t i = 0; !rc && i < NUMBERS; i++)
         rc = get_number(number_at(c, i), g, numbers[i].key, numbers[i].least, e);
     if (!rc)
         rc = get_activation(c, g, e);
@@ -198,9 +206,9 @@ static int put_local_rope(struct gguf_writer *w, const struct config *c, const s
 
 int config_own_put(struct gguf_writer *w, const struct config *c, const struct config *assumed, struct err *e)
 {
-    for (size_t i = 0; i < COUNT_OF(numbers); i++)
-        if (*number_at(c, i) != *number_at(assumed, i))
-            gguf_put_f32(w, numbers[i].key, *number_at(c, i));
+    for (size_t i = 0; i < NUMBERS; i++)
+        if (number_of(c, i) != number_of(assumed, i))
+            gguf_put_f32(w, numbers[i].key, number_of(c, i));
     if (c->activation != assumed->activation)
         put_text(w, KEY_ACTIVATION, activation_name[c->activation]);
     put_windows(w, c, assumed);

@@ -59,8 +59,8 @@ static int read_json(struct tokenizer_spec *s, const char *dir, const char *byte
 
 static int read_model(struct tokenizer_spec *s, const char *dir, const char *bytes, size_t n, struct err *e)
 {
-    (void)dir;
-    return spec_from_model(s, bytes, n, e);
+    int rc = spec_from_model(s, bytes, n, e);
+    return rc ? rc : spec_model_side_files(s, dir, e);
 }
 
 static int open_file(struct tokenizer **out, const char *path, spec_reader *read, struct err *e)

@@ -195,21 +195,29 @@ static int read_gpt2(struct tokenizer_spec *s, const struct gguf *g, struct err 
     return rc ? rc : add_by_kind(s, e);
 }
 
+static int read_charsmap(struct tokenizer_spec *s, const struct gguf *g, struct spec_string *out,
+                         struct err *e)
+{
+    const struct gguf_value *map = gguf_find(g, KEY("precompiled_charsmap"));
+    if (!map)
+        return 0;
+    if (map->type != GGUF_ARRAY || (map->element != GGUF_U8 && map->element != GGUF_I8))
+        return err_set(e, ERR_FORMAT, KEY("precompiled_charsmap") ": want an array of bytes");
+    return spec_copy(&s->arena, (const char *)map->data, map->count, out, e);
+}
+
+/* llama.cpp's SentencePiece BPE keeps white space and has no character map, whatever the file says. */
 static int read_sentencepiece(struct tokenizer_spec *s, const struct gguf *g, bool unigram, struct err *e)
 {
     struct spec_normalizer z = {.kind = NORMALIZER_SENTENCEPIECE,
                                 .dummy_prefix = !unigram,
                                 .escape_whitespaces = true,
                                 .keep_user = unigram};
-    const struct gguf_value *map = gguf_find(g, KEY("precompiled_charsmap"));
     int rc = gguf_get_bool(g, KEY("add_space_prefix"), &z.dummy_prefix, e);
-    if (!rc && unigram) /* llama.cpp's SentencePiece BPE keeps white space whatever this says */
+    if (!rc && unigram)
         rc = gguf_get_bool(g, KEY("remove_extra_whitespaces"), &z.remove_extra_whitespaces, e);
-    if (!rc && unigram && map &&
-        (map->type != GGUF_ARRAY || (map->element != GGUF_U8 && map->element != GGUF_I8)))
-        rc = err_set(e, ERR_FORMAT, KEY("precompiled_charsmap") ": want an array of bytes");
-    if (!rc && unigram && map)
-        rc = spec_copy(&s->arena, (const char *)map->data, map->count, &z.charsmap, e);
+    if (!rc && unigram)
+        rc = read_charsmap(s, g, &z.charsmap, e);
     s->model = unigram ? MODEL_UNIGRAM : MODEL_SCORED_BPE;
     s->name = unigram ? "SentencePiece Unigram" : "SentencePiece BPE";
     s->inline_user = unigram;
@@ -304,17 +312,7 @@ static int read_added(struct tokenizer_spec *s, const json_t *list, struct err *
     {
         struct spec_added *a = &s->added[s->added_count++];
         a->id = -1;
-        int rc = field_id(v, "id", &a->id, e);
-        if (!rc)
-            rc = field_bool(v, "special", &a->special, e);
-        if (!rc)
-            rc = field_bool(v, "lstrip", &a->lstrip, e);
-        if (!rc)
-            rc = field_bool(v, "rstrip", &a->rstrip, e);
-        if (!rc)
-            rc = field_bool(v, "single_word", &a->single_word, e);
-        if (!rc)
-            rc = field_bool(v, "normalized", &a->normalized, e);
+        int rc = added_fields(a, v, e);
         if (rc)
             return err_prefix(e, "added: entry %zu: ", i);
     }
@@ -334,7 +332,6 @@ static int read_own_sentencepiece(struct tokenizer_spec *s, const struct gguf *g
                                   struct err *e)
 {
     struct spec_normalizer z = {.kind = NORMALIZER_SENTENCEPIECE};
-    const struct gguf_value *map = gguf_find(g, KEY("precompiled_charsmap"));
     int rc = field_bool(o, "dummy_prefix", &z.dummy_prefix, e);
     if (!rc)
         rc = field_bool(o, "remove_extra_whitespaces", &z.remove_extra_whitespaces, e);
@@ -344,8 +341,8 @@ static int read_own_sentencepiece(struct tokenizer_spec *s, const struct gguf *g
         rc = field_bool(o, "whitespace_suffix", &z.whitespace_suffix, e);
     if (!rc)
         rc = field_bool(o, "keep_user", &z.keep_user, e);
-    if (!rc && map && map->type == GGUF_ARRAY && (map->element == GGUF_U8 || map->element == GGUF_I8))
-        rc = spec_copy(&s->arena, (const char *)map->data, map->count, &z.charsmap, e);
+    if (!rc)
+        rc = read_charsmap(s, g, &z.charsmap, e);
     s->normalizer = arena_alloc(&s->arena, 1, sizeof *s->normalizer);
     if (!rc && !s->normalizer)
         rc = err_set(e, ERR_MEMORY, "out of memory for a tokenizer");

@@ -2,6 +2,7 @@
 #include "base/size.h"
 #include "format/tokenizer_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,15 +70,15 @@ static struct gguf_string token_text(struct writing *x, size_t id)
 {
     const struct spec_piece *p = id < x->s->pieces && x->s->piece[id].bytes ? &x->s->piece[id] : NULL;
     if (!p) {
-        struct buf b = {0};
-        buf_printf(&b, "[PAD%zu]", id);
-        struct gguf_string text = b.failed ? (struct gguf_string){0} : print(&x->arena, "", b.data, b.len);
-        buf_deinit(&b);
-        return text;
+        char number[24];
+        int n = snprintf(number, sizeof number, "%zu]", id);
+        return print(&x->arena, "[PAD", number, (size_t)n);
     }
     if (x->s->model == MODEL_WORDPIECE)
         return phantom(x, p);
-    return x->s->inline_user && p->kind == TOKEN_USER ? spaces(x, p) : (struct gguf_string){p->bytes, p->len};
+    if (x->s->inline_user && p->kind == TOKEN_USER)
+        return spaces(x, p);
+    return (struct gguf_string){p->bytes, p->len};
 }
 
 static int put_tokens(struct writing *x, struct err *e)

@@ -214,6 +214,83 @@ static int class_refused(const json_t *config, const char *const *known, size_t 
                 : 0;
 }
 
+/* ---- beside tokenizer.model ---- */
+
+static bool same_text(const struct spec_piece *p, const json_t *content)
+{
+    return p->bytes && p->len == json_string_length(content) &&
+           memcmp(p->bytes, json_string_value(content), p->len) == 0;
+}
+
+/* Tokens that the model lacks come behind its pieces, each at the id it declares. */
+static int place_behind(struct tokenizer_spec *s, size_t room, const json_t *t, struct err *e)
+{
+    const json_t *content = json_object_get(t, "content");
+    struct spec_added a = {.id = -1};
+    struct spec_string text = {0};
+    int rc = added_fields(&a, t, e);
+    if (!rc && a.id >= 0 && (size_t)a.id < s->pieces && same_text(&s->piece[a.id], content))
+        return 0;
+    if (!rc && (a.id < 0 || (size_t)a.id >= room || s->piece[a.id].bytes))
+        rc = err_set(e, ERR_FORMAT, "added token \"%.40s\": id %d is not free", json_string_value(content),
+                     a.id);
+    if (!rc)
+        rc = spec_copy(&s->arena, json_string_value(content), json_string_length(content), &text, e);
+    if (rc || text.len == 0)
+        return rc;
+    a.normalized = false;
+    s->piece[a.id] = (struct spec_piece){.bytes = text.bytes,
+                                         .len = (uint32_t)text.len,
+                                         .kind = a.special ? TOKEN_CONTROL : TOKEN_USER,
+                                         .outside = true};
+    s->added[s->added_count++] = a;
+    s->pieces = (size_t)a.id >= s->pieces ? (size_t)a.id + 1 : s->pieces;
+    return 0;
+}
+
+static int add_behind(struct tokenizer_spec *s, const json_t *list, struct err *e)
+{
+    size_t more = json_array_size(list), room = s->pieces + more, i;
+    struct spec_piece *piece = arena_alloc(&s->arena, room + 1, sizeof *piece);
+    struct spec_added *added = arena_alloc(&s->arena, s->added_count + more + 1, sizeof *added);
+    json_t *t;
+    int rc = 0;
+    if (!piece || !added)
+        return err_set(e, ERR_MEMORY, "out of memory for %zu tokens", room);
+    for (size_t k = s->pieces; k < room; k++)
+        piece[k].kind = TOKEN_UNUSED;
+    memcpy(piece, s->piece, s->pieces * sizeof *piece);
+    memcpy(added, s->added, s->added_count * sizeof *added);
+    s->piece = piece;
+    s->added = added;
+    json_array_foreach((json_t *)list, i, t)
+    {
+        rc = place_behind(s, room, t, e);
+        if (rc)
+            break;
+    }
+    return rc;
+}
+
+int spec_model_side_files(struct tokenizer_spec *s, const char *dir, struct err *e)
+{
+    struct side x;
+    int rc = side_open(&x, dir, e);
+    if (rc)
+        return rc;
+    struct listing l = {json_array(), json_object()};
+    list_decoder(&l, &x);
+    list_added(&l, &x);
+    if (json_array_size(l.list) > 0)
+        rc = add_behind(s, l.list, e);
+    json_decref(l.list);
+    json_decref(l.seen);
+    if (!rc)
+        rc = apply_side(s, &x, e);
+    side_close(&x);
+    return rc;
+}
+
 /* ---- vocab.json and merges.txt ---- */
 
 static int add_lines(json_t *list, const char *s, size_t n, struct err *e)

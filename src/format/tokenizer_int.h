@@ -13,6 +13,9 @@ int field_id(const json_t *o, const char *key, int32_t *out, struct err *e) MUST
 int field_string(const json_t *o, const char *key, struct arena *a, struct spec_string *out,
                  struct err *e) MUST_CHECK;
 
+/* "id" and the flags of an added token. */
+int added_fields(struct spec_added *a, const json_t *v, struct err *e) MUST_CHECK;
+
 /* Copies in the arena; out of memory is ERR_MEMORY. */
 int spec_copy(struct arena *a, const char *s, size_t n, struct spec_string *out, struct err *e) MUST_CHECK;
 
@@ -40,6 +43,9 @@ int spec_from_json(struct tokenizer_spec *s, const json_t *root, struct err *e) 
 /* Special ids from tokenizer_config.json and special_tokens_map.json in dir (which ends in a slash), if
  * there. */
 int spec_side_files(struct tokenizer_spec *s, const char *dir, struct err *e) MUST_CHECK;
+
+/* The same for a SentencePiece model, with the tokens that added_tokens.json and tokenizer_config.json add to it. */
+int spec_model_side_files(struct tokenizer_spec *s, const char *dir, struct err *e) MUST_CHECK;
 
 /* vocab.json and merges.txt in dir with their side files; bytes: whichever of the two was named (not used).
  */

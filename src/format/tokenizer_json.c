@@ -303,20 +303,27 @@ static int read_model(struct reading *r, const json_t *m, struct err *e)
 
 /* ---- added tokens ---- */
 
+int added_fields(struct spec_added *a, const json_t *v, struct err *e)
+{
+    const struct {
+        const char *key;
+        bool *flag;
+    } flags[] = {{"special", &a->special},
+                 {"single_word", &a->single_word},
+                 {"lstrip", &a->lstrip},
+                 {"rstrip", &a->rstrip},
+                 {"normalized", &a->normalized}};
+    int rc = field_id(v, "id", &a->id, e);
+    for (size_t i = 0; i < COUNT_OF(flags) && !rc; i++)
+        rc = field_bool(v, flags[i].key, flags[i].flag, e);
+    return rc;
+}
+
+/* Unless the file says otherwise, special tokens are matched in the text as it is. */
 static int read_added(struct spec_added *a, const json_t *v, struct err *e)
 {
-    *a = (struct spec_added){.id = -1, .normalized = true};
-    int rc = field_id(v, "id", &a->id, e);
-    if (!rc)
-        rc = field_bool(v, "special", &a->special, e);
-    if (!rc)
-        rc = field_bool(v, "single_word", &a->single_word, e);
-    if (!rc)
-        rc = field_bool(v, "lstrip", &a->lstrip, e);
-    if (!rc)
-        rc = field_bool(v, "rstrip", &a->rstrip, e);
-    a->normalized = !a->special;
-    return rc ? rc : field_bool(v, "normalized", &a->normalized, e);
+    *a = (struct spec_added){.id = -1, .normalized = !json_is_true(json_object_get(v, "special"))};
+    return added_fields(a, v, e);
 }
 
 /* The piece of an added token: one of the model's, or one of its own at the id it declares. */

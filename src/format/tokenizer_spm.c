@@ -139,27 +139,27 @@ static int read_piece(struct model *m, struct cursor c, struct err *e)
     return 0;
 }
 
+static void read_trainer_number(struct model *m, const struct field *f)
+{
+    if (f->number == 3)
+        m->type = f->value;
+    else if (f->number == 24)
+        m->suffix = f->value != 0;
+    else if (f->number == 35)
+        m->s->byte_fallback = f->value != 0;
+}
+
 static int read_trainer(struct model *m, struct cursor c, struct err *e)
 {
+    struct cursor *const names[] = {&m->bos, &m->eos, &m->pad}; /* fields 46, 47, 48 */
     struct field f;
     int rc = 0;
     while (c.n > 0 && !rc) {
         rc = next_field(&c, &f, e);
-        if (rc)
-            break;
-        bool number = f.wire == WIRE_VARINT, bytes = f.wire == WIRE_BYTES;
-        if (f.number == 3 && number)
-            m->type = f.value;
-        else if (f.number == 24 && number)
-            m->suffix = f.value != 0;
-        else if (f.number == 35 && number)
-            m->s->byte_fallback = f.value != 0;
-        else if (f.number == 46 && bytes)
-            m->bos = f.bytes;
-        else if (f.number == 47 && bytes)
-            m->eos = f.bytes;
-        else if (f.number == 48 && bytes)
-            m->pad = f.bytes;
+        if (!rc && f.wire == WIRE_VARINT)
+            read_trainer_number(m, &f);
+        else if (!rc && f.wire == WIRE_BYTES && f.number >= 46 && f.number <= 48)
+            *names[f.number - 46] = f.bytes;
     }
     return rc ? err_prefix(e, "trainer_spec: ") : 0;
 }

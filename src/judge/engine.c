@@ -110,20 +110,26 @@ static int read_adapter_notes(struct plan *p, struct err *e)
     return rc;
 }
 
+/* Where the model's own notes are: gyeol.json in a directory, FILE.gyeol.json beside a file. */
+static int read_notes(struct plan *p, const char *model, char **file, struct err *e)
+{
+    *file = NULL;
+    if (is_directory(model))
+        *file = join(model, "gyeol.json");
+    else if (asprintf(file, "%s.gyeol.json", model) < 0)
+        *file = NULL;
+    return *file ? load_json(&p->judge, *file, e) : err_set(e, ERR_MEMORY, "out of memory");
+}
+
 static int make_plan(struct plan *p, const struct judge_options *o, struct err *e)
 {
-    bool dir = is_directory(o->model), none = o->adapter && strcmp(o->adapter, "none") == 0;
-    char *file = NULL;
-    if (dir)
-        file = join(o->model, "gyeol.json");
-    else if (asprintf(&file, "%s.gyeol.json", o->model) < 0)
-        file = NULL;
-    int rc = file ? load_json(&p->judge, file, e) : err_set(e, ERR_MEMORY, "out of memory");
-    if (!rc && dir)
+    char *file;
+    int rc = read_notes(p, o->model, &file, e);
+    if (!rc && is_directory(o->model))
         rc = read_judge_directory(p, o->model, file, o->adapter, e);
     if (!rc && !p->base)
         p->base = strdup(o->model);
-    if (!rc && o->adapter && !none)
+    if (!rc && o->adapter && strcmp(o->adapter, "none") != 0)
         p->adapter = strdup(o->adapter);
     if (!rc && p->adapter)
         rc = read_adapter_notes(p, e);

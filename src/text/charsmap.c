@@ -52,6 +52,8 @@ size_t charsmap_find(const struct charsmap *m, enum charsmap_choice choice, cons
     node = offset_of(unit);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
+        if (c == 0 && choice == CHARSMAP_SHORTEST) /* where the library's search ends */
+            break;
         node ^= c;
         if (!unit_at(m, node, &unit) || (unit & (1u << 31 | 0xFF)) != c)
             break;

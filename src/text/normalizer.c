@@ -3,6 +3,7 @@
 #include "text/byte_level.h"
 #include "text/tokenizer_int.h"
 #include "text/unicode.h"
+#include "text/utf8.h"
 
 #include <string.h>
 
@@ -23,6 +24,17 @@ void normalizer_deinit(struct normalizer *z)
 {
     regex_free(z->regex);
     *z = (struct normalizer){0};
+}
+
+/* A character map or an added token out of a damaged file can leave half a character, which the matcher of regular
+ * expressions must not see. */
+int check_utf8(const char *s, size_t n, struct err *e)
+{
+    size_t bad;
+    if (utf8_valid(s, n, &bad))
+        return 0;
+    return err_set(e, ERR_FORMAT, "text: after normalisation not UTF-8 at offset %zu: a damaged tokenizer",
+                   bad);
 }
 
 /* ---- one character at a time ---- */
@@ -88,9 +100,14 @@ static void strip(struct buf *out, const char *s, size_t n, bool left, bool righ
 /* The ranges are the library's, with its 2B920 where BERT's own code has 2B820. */
 static bool is_chinese(uint32_t c)
 {
-    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
-           (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) ||
-           (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+    static const struct {
+        uint32_t first, last;
+    } chinese[] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
+                   {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+    for (size_t i = 0; i < sizeof chinese / sizeof *chinese; i++)
+        if (c >= chinese[i].first && c <= chinese[i].last)
+            return true;
+    return false;
 }
 
 static void bert_character(struct buf *out, const struct spec_normalizer *z, const char *s, size_t n,
@@ -142,6 +159,9 @@ static int replace_regex(struct buf *out, const struct normalizer *z, struct scr
                          size_t n, struct err *e)
 {
     size_t done = 0, begin, end, last = SIZE_MAX;
+    int rc = check_utf8(text, n, e);
+    if (rc)
+        return rc;
     for (size_t from = 0; from <= n;) {
         int got = regex_search(z->regex, s->match, text, n, from, &begin, &end, e);
         if (got < 0)
@@ -247,21 +267,15 @@ static size_t skip_leading(const struct tokenizer *t, const struct normalizer *z
     return i;
 }
 
-static void sentencepiece(struct buf *out, const struct tokenizer *t, const struct normalizer *z,
-                          const char *s, size_t n)
+static void put_normal(struct buf *out, const struct tokenizer *t, const struct normalizer *z, const char *s,
+                       size_t n)
 {
     const struct spec_normalizer *o = z->spec;
-    const char *space = o->escape_whitespaces ? METASPACE : " ";
-    size_t i = o->remove_extra_whitespaces ? skip_leading(t, z, s, n) : 0, k;
-    if (i == n)
-        return;
-    if (!o->whitespace_suffix && o->dummy_prefix)
-        buf_str(out, space);
     bool after_space = o->remove_extra_whitespaces;
-    for (; i < n; i += k) {
+    for (size_t i = 0; i < n;) {
         const char *as;
         size_t as_n;
-        k = normal_prefix(t, z, s + i, n - i, &as, &as_n);
+        i += normal_prefix(t, z, s + i, n - i, &as, &as_n);
         while (after_space && as_n > 0 && as[0] == ' ')
             as++, as_n--;
         if (as_n > 0) {
@@ -269,7 +283,19 @@ static void sentencepiece(struct buf *out, const struct tokenizer *t, const stru
             after_space = as[as_n - 1] == ' ' && o->remove_extra_whitespaces;
         }
     }
-    size_t w = strlen(space);
+}
+
+static void sentencepiece(struct buf *out, const struct tokenizer *t, const struct normalizer *z,
+                          const char *s, size_t n)
+{
+    const struct spec_normalizer *o = z->spec;
+    const char *space = o->escape_whitespaces ? METASPACE : " ";
+    size_t skipped = o->remove_extra_whitespaces ? skip_leading(t, z, s, n) : 0, w = strlen(space);
+    if (skipped == n)
+        return;
+    if (!o->whitespace_suffix && o->dummy_prefix)
+        buf_str(out, space);
+    put_normal(out, t, z, s + skipped, n - skipped);
     while (o->remove_extra_whitespaces && out->len >= w && memcmp(out->data + out->len - w, space, w) == 0)
         out->len -= w;
     if (o->whitespace_suffix && o->dummy_prefix)

@@ -366,7 +366,9 @@ int pretokenize(const struct tokenizer *t, struct scratch *s, const char *text, 
     struct pass a = {t, s, text, 0};
     s->spans[0].n = 0;
     s->spans[0].at_start = at_start;
-    int rc = add_span(&s->spans[0], 0, n, e);
+    int rc = t->spec.pretokenizers ? check_utf8(text, n, e) : 0;
+    if (!rc)
+        rc = add_span(&s->spans[0], 0, n, e);
     for (size_t i = 0; i < t->spec.pretokenizers && !rc; i++)
         rc = run_step(&a, &t->pretokenizer[i], i + 1 == t->spec.pretokenizers, e);
     s->words = a.text;

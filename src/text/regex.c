@@ -8,17 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Enough for any split pattern on a text of megabytes, and a second or so of the worst backtracking. */
-enum { MATCH_LIMIT = 10 * 1000 * 1000, DEPTH_LIMIT = 100 * 1000, HEAP_LIMIT_KIB = 64 * 1024 };
+/* Steps of backtracking for one match: split patterns take a few for each byte they look at. */
+enum { STEPS = 100 * 1000, STEPS_PER_BYTE = 32, DEPTH_LIMIT = 100 * 1000, HEAP_LIMIT_KIB = 64 * 1024 };
 enum { PATTERN_MAX = 64 * 1024 };
 
 struct regex {
     pcre2_code *code;
-    pcre2_match_context *limits;
 };
 
 struct regex_match {
     pcre2_match_data *data;
+    pcre2_match_context *limits;
 };
 
 /* What an escape of Oniguruma means in PCRE2, outside a bracketed class and inside one; NULL: the same. */
@@ -180,12 +180,6 @@ static int compile(struct regex *r, const char *pattern, size_t n, uint32_t opti
     /* Where the processor has no JIT, or there is no memory for it, matching falls back to the interpreter.
      */
     (void)pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE);
-    r->limits = pcre2_match_context_create(NULL);
-    if (!r->limits)
-        return err_set(e, ERR_MEMORY, "out of memory for a regular expression");
-    pcre2_set_match_limit(r->limits, MATCH_LIMIT);
-    pcre2_set_depth_limit(r->limits, DEPTH_LIMIT);
-    pcre2_set_heap_limit(r->limits, HEAP_LIMIT_KIB);
     return 0;
 }
 
@@ -221,7 +215,6 @@ void regex_free(struct regex *r)
 {
     if (!r)
         return;
-    pcre2_match_context_free(r->limits);
     pcre2_code_free(r->code);
     free(r);
 }
@@ -229,18 +222,34 @@ void regex_free(struct regex *r)
 struct regex_match *regex_match_new(void)
 {
     struct regex_match *m = calloc(1, sizeof *m);
-    if (m && !(m->data = pcre2_match_data_create(1, NULL))) {
-        free(m);
+    if (!m)
+        return NULL;
+    m->data = pcre2_match_data_create(1, NULL);
+    m->limits = pcre2_match_context_create(NULL);
+    if (!m->data || !m->limits) {
+        regex_match_free(m);
         return NULL;
     }
+    pcre2_set_depth_limit(m->limits, DEPTH_LIMIT);
+    pcre2_set_heap_limit(m->limits, HEAP_LIMIT_KIB);
     return m;
 }
 
 void regex_match_free(struct regex_match *m)
 {
-    if (m)
-        pcre2_match_data_free(m->data);
+    if (!m)
+        return;
+    pcre2_match_data_free(m->data);
+    pcre2_match_context_free(m->limits);
     free(m);
+}
+
+static int match(const struct regex *r, struct regex_match *m, const char *text, size_t n, size_t from,
+                 uint32_t options)
+{
+    size_t steps = n < UINT32_MAX / STEPS_PER_BYTE - STEPS ? STEPS + STEPS_PER_BYTE * n : UINT32_MAX;
+    pcre2_set_match_limit(m->limits, (uint32_t)steps);
+    return pcre2_match(r->code, (PCRE2_SPTR)(n ? text : ""), n, from, options, m->data, m->limits);
 }
 
 static int match_error(int got, struct err *e)
@@ -259,10 +268,9 @@ static int match_error(int got, struct err *e)
 int regex_search(const struct regex *r, struct regex_match *m, const char *text, size_t n, size_t from,
                  size_t *begin, size_t *end, struct err *e)
 {
-    PCRE2_SPTR s = (PCRE2_SPTR)(n ? text : "");
-    int got = pcre2_match(r->code, s, n, from, PCRE2_NO_UTF_CHECK, m->data, r->limits);
+    int got = match(r, m, text, n, from, PCRE2_NO_UTF_CHECK);
     if (got == PCRE2_ERROR_JIT_STACKLIMIT)
-        got = pcre2_match(r->code, s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, m->data, r->limits);
+        got = match(r, m, text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
     if (got == PCRE2_ERROR_NOMATCH)
         return 0;
     if (got < 0)
@@ -281,8 +289,7 @@ int regex_full(const struct regex *r, const char *text, size_t n, struct err *e)
     struct regex_match *m = regex_match_new();
     if (!m)
         return err_set(e, ERR_MEMORY, "out of memory for a regular expression");
-    int got = pcre2_match(r->code, (PCRE2_SPTR)(n ? text : ""), n, 0, PCRE2_ANCHORED | PCRE2_ENDANCHORED,
-                          m->data, r->limits);
+    int got = match(r, m, text, n, 0, PCRE2_ANCHORED | PCRE2_ENDANCHORED);
     regex_match_free(m);
     if (got == PCRE2_ERROR_NOMATCH)
         return 0;

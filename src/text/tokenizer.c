@@ -46,9 +46,18 @@ int scratch_symbols(struct scratch *s, size_t n, struct err *e)
     return 0;
 }
 
-static int scratch_init(struct scratch *s, struct err *e)
+/* What steps may make of n bytes: no step of a real tokenizer makes a text more than a few times longer, but a file can
+ * hold one that doubles it sixty times. */
+static size_t grown(size_t n)
+{
+    return 64 * n + 65536;
+}
+
+static int scratch_init(struct scratch *s, size_t n, struct err *e)
 {
     *s = (struct scratch){.match = regex_match_new()};
+    for (int i = 0; i < 2; i++)
+        s->normal[i].limit = s->spans[i].text.limit = grown(n);
     return s->match ? 0 : err_set(e, ERR_MEMORY, "out of memory encoding a text");
 }
 
@@ -240,7 +249,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, bool
         return err_set(e, ERR_LIMIT, "text of %zu bytes: at most %d", n, TEXT_MAX);
     if (!utf8_valid(text, n, &bad))
         return err_set(e, ERR_FORMAT, "text: not UTF-8 at offset %zu", bad);
-    int rc = scratch_init(&s, e);
+    int rc = scratch_init(&s, n, e);
     if (rc)
         return rc;
     struct call c = {t, &s, out, special};

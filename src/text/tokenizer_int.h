@@ -107,6 +107,9 @@ void normalizer_deinit(struct normalizer *z);
 int normalize(const struct tokenizer *t, struct scratch *s, const char *text, size_t n, const char **out,
               size_t *out_n, struct err *e) MUST_CHECK;
 
+/* ERR_FORMAT for what no regular expression may be tried on. */
+int check_utf8(const char *s, size_t n, struct err *e) MUST_CHECK;
+
 /* pretokenizer.c. Splits text into s->spans[*which]. */
 int pretokenizer_init(struct pretokenizer *p, const struct spec_pretokenizer *spec, struct err *e) MUST_CHECK;
 void pretokenizer_deinit(struct pretokenizer *p);

@@ -106,7 +106,7 @@ static int add_normalized(struct tokenizer *t, struct scratch *s, size_t i, stru
 /* Of two with the same text the first counts. */
 static int build_added(struct tokenizer *t, struct err *e)
 {
-    struct scratch s = {.match = regex_match_new()};
+    struct scratch s = {.match = regex_match_new(), .normal = {{.limit = 1 << 20}, {.limit = 1 << 20}}};
     int rc = s.match ? 0 : err_set(e, ERR_MEMORY, "out of memory for a tokenizer");
     for (size_t i = t->spec.added_count; i-- > 0 && !rc;) {
         const struct spec_added *a = &t->spec.added[i];
@@ -131,7 +131,7 @@ static int build_user(struct tokenizer *t, struct err *e)
     int rc = 0;
     for (size_t i = 0; i < t->spec.pieces && t->spec.inline_user && !rc; i++) {
         const struct spec_piece *p = &t->spec.piece[i];
-        if (p->kind == TOKEN_USER && p->len > 0)
+        if (p->kind == TOKEN_USER && p->len > 0 && !p->outside)
             rc = trie_add(&t->user, p->bytes, p->len, (int32_t)i, e);
     }
     return rc;
@@ -149,23 +149,26 @@ static bool spans_a_space(const struct spec_piece *p)
     return false;
 }
 
-/* See part() in tokenizer.c. The space itself must be a piece, or it might join an unknown token before it.
- */
+/* A piece that merging might make, or break up again, across a space. */
+static bool forbids_cuts(const struct tokenizer_spec *s, const struct spec_piece *p)
+{
+    if (!p->bytes || p->outside)
+        return false;
+    if (s->model == MODEL_SCORED_BPE && p->kind == TOKEN_UNUSED)
+        return true;
+    return (s->model == MODEL_BPE || p->kind == TOKEN_NORMAL || p->kind == TOKEN_USER) && spans_a_space(p);
+}
+
+/* See part() in tokenizer.c. The space itself must be a piece, or it might join an unknown token before it. */
 static bool can_cut(const struct tokenizer *t)
 {
     const struct tokenizer_spec *s = &t->spec;
     if ((s->model != MODEL_BPE && s->model != MODEL_SCORED_BPE) || s->ignore_merges ||
         s->continuing_prefix.len || s->word_suffix.len || model_find(t, METASPACE, METASPACE_LEN) < 0)
         return false;
-    for (size_t i = 0; i < s->pieces; i++) {
-        const struct spec_piece *p = &s->piece[i];
-        bool reachable =
-            p->bytes && (s->model == MODEL_BPE || p->kind == TOKEN_NORMAL || p->kind == TOKEN_USER);
-        if (reachable && !p->outside && spans_a_space(p))
+    for (size_t i = 0; i < s->pieces; i++)
+        if (forbids_cuts(s, &s->piece[i]))
             return false;
-        if (s->model == MODEL_SCORED_BPE && p->kind == TOKEN_UNUSED && p->bytes)
-            return false;
-    }
     return true;
 }
 

@@ -119,27 +119,32 @@ static void turn_round(struct best_path *path, size_t n)
     }
 }
 
+/* Bytes that have no token are unknown by themselves. */
 static int put_bytes(const struct tokenizer *t, const char *w, size_t n, struct tokens *out, struct err *e)
 {
     int rc = 0;
-    for (size_t i = 0; i < n && !rc; i++)
-        rc = tokens_add(out, t->byte_piece[(unsigned char)w[i]], e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        int32_t id = t->byte_piece[(unsigned char)w[i]];
+        if (id >= 0 || t->spec.unk >= 0)
+            rc = tokens_add(out, id >= 0 ? id : t->spec.unk, e);
+    }
     return rc;
 }
 
 static bool all_bytes(const struct tokenizer *t, const char *w, size_t n)
 {
-    bool all = t->spec.byte_fallback;
+    bool all = true;
     for (size_t i = 0; i < n && all; i++)
         all = t->byte_piece[(unsigned char)w[i]] >= 0;
     return all;
 }
 
-/* A run of unknown characters: bytes, or one unknown token. The library looks the whole run up once more. */
+/* A run of unknown characters: bytes, or one unknown token. The library wants a token for every byte of the run, and
+ * looks the whole run up once more. */
 static int put_unknown(const struct tokenizer *t, const char *w, size_t n, struct tokens *out, struct err *e)
 {
     int32_t id = t->spec.single_precision ? -1 : model_find(t, w, n);
-    if (id < 0 && all_bytes(t, w, n))
+    if (id < 0 && t->spec.byte_fallback && (t->spec.single_precision || all_bytes(t, w, n)))
         return put_bytes(t, w, n, out, e);
     id = id < 0 ? t->spec.unk : id;
     if (id < 0)

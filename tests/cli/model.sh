@@ -41,6 +41,7 @@ m=$fixtures/gemma3
 logits "$m"
 cp "$dir/got" "$dir/want"
 is "standard output has the same" "$("$gyeol" model logits "$m" --ids $ids | sha256sum)" "$(sha256sum <"$dir/want")"
+is "--out can name a pipe" "$("$gyeol" model logits "$m" --ids $ids --out /dev/stdout | sha256sum)" "$(sha256sum <"$dir/want")"
 is "ids from standard input" "$(tr , '\n' <<<$ids | "$gyeol" model logits "$m" --ids - --threads 1 | sha256sum)" "$(sha256sum <"$dir/want")"
 is "--json says what was written" "$("$gyeol" model logits "$m" --ids 5,6 --type q8_0 --out "$dir/got" --json | jq -c '[.tokens, .vocabulary, .type, .adapter]')" \
     '[2,256,"q8_0",null]'
