@@ -229,18 +229,19 @@ INLINE void add_unit(float *y, const struct floats *total, float scale)
 }
 
 INLINE void panel_unit(float *y, const unsigned char *w, const struct tokens *x, struct ahead *f,
-                       const bool nibbles, const int P, const int T)
+                       const bool nibbles, const bool alone, const int P, const int T)
 {
     size_t ldq = x->units * UNIT, lds = x->units * 4;
     const int8_t *q = x->q;
     const int32_t *sum = x->sum;
-    const unsigned char *block = w + SCALES;
+    const unsigned char *unit = w, *block = w + SCALES;
     struct floats t0 = no_floats(), t1 = t0, t2 = t0;
     for (int b = 0; b < 4; b++, q += 32, w += PANEL * 2, block += (nibbles ? 4 : 8) * LINE) {
         struct integers i0 = {_mm256_setzero_si256(), _mm256_setzero_si256()}, i1 = i0, i2 = i0;
-        if (P)
-            fetch_share(f, P);
+        fetch_block(f, b, alone, P);
         for (int s = 0; s < 8; s++) {
+            if (!nibbles || s < 4)
+                fetch_step(f, (size_t)(block - unit) + (size_t)s * LINE, alone, P);
             struct integers v = load_codes(block, s, nibbles);
             integer_row(&i0, &v, q + 4 * s, nibbles);
             if (T > 1)
@@ -263,11 +264,11 @@ INLINE void panel_unit(float *y, const unsigned char *w, const struct tokens *x,
 
 /* The first panel fetches for all. */
 INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const struct tokens *x,
-                      struct ahead *f, const bool nibbles, const int P, const int T)
+                      struct ahead *f, const bool nibbles, const bool alone, const int P, const int T)
 {
-    panel_unit(y, w, x, f, nibbles, P, T);
+    panel_unit(y, w, x, f, nibbles, alone, P, T);
     for (int p = 1; p < P; p++)
-        panel_unit(y + p * PANEL, w + p * stride, x, f, nibbles, 0, T);
+        panel_unit(y + p * PANEL, w + p * stride, x, f, nibbles, true, 0, T);
 }
 
 const struct kernels kernels_avx2 = {

@@ -240,19 +240,29 @@ INLINE void block_rows(struct integers *a, struct integers *b, struct integers *
 }
 
 INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const struct tokens *x,
-                      struct ahead *f, const bool nibbles, const int P, const int T)
+                      struct ahead *f, const bool nibbles, const bool alone, const int P, const int T)
 {
     size_t ldq = x->units * UNIT, lds = x->units * 4;
     const int8_t *q = x->q;
     const int32_t *sum = x->sum;
     struct floats t0 = {0}, t1 = t0, t2 = t0;
-    const unsigned char *block = w + SCALES;
+    const unsigned char *unit = w, *block = w + SCALES;
     for (int b = 0; b < 4; b++, q += 32, w += PANEL * 2, block += (nibbles ? 4 : 8) * LINE) {
         struct integers i0 = start(sum[b]), i1 = start(T > 1 ? sum[lds + b] : 0),
                         i2 = start(T > 2 ? sum[2 * lds + b] : 0);
-        fetch_share(f, P);
-#define STEP(s) block_rows(&i0, &i1, &i2, block, stride, q, ldq, s, nibbles, P, T)
-        STEP(0), STEP(4), STEP(1), STEP(5), STEP(2), STEP(6), STEP(3), STEP(7);
+        fetch_block(f, b, alone, P);
+#define STEP(s)                                                                                              \
+    fetch_step(f, (size_t)(block - unit) + (size_t)((s) % (nibbles ? 4 : 8)) * LINE,                         \
+               alone && !(nibbles && (s) > 3), P);                                                           \
+    block_rows(&i0, &i1, &i2, block, stride, q, ldq, s, nibbles, P, T)
+        STEP(0);
+        STEP(4);
+        STEP(1);
+        STEP(5);
+        STEP(2);
+        STEP(6);
+        STEP(3);
+        STEP(7);
 #undef STEP
         struct floats s = load_scales(w, stride, P);
         add_block(&t0, &i0, &s, P);

@@ -55,24 +55,47 @@ struct tokens {
     size_t units; /* from row to row */
 };
 
-/* What comes after a unit: so many lines of each panel, a share of them with every block of every tile. */
+/* A unit to come, fetched while another is multiplied: its lines with the same steps when one tile takes all rows, else
+ * a share with every block of every tile. */
 struct ahead {
     const unsigned char *at;
     size_t stride, lines, blocks;
 };
+
+INLINE void fetch_line(const unsigned char *p, size_t stride, const int P)
+{
+    for (int i = 0; i < P; i++)
+        _mm_prefetch((const char *)(p + i * stride), _MM_HINT_T0);
+}
 
 INLINE void fetch_share(struct ahead *f, const int P)
 {
     size_t n = f->lines / f->blocks--;
     f->lines -= n;
     for (; n; n--, f->at += LINE)
-        for (int p = 0; p < P; p++)
-            _mm_prefetch((const char *)(f->at + p * f->stride), _MM_HINT_T0);
+        fetch_line(f->at, f->stride, P);
+}
+
+/* Before block b. */
+INLINE void fetch_block(struct ahead *f, int b, const bool alone, const int P)
+{
+    if (!alone)
+        fetch_share(f, P);
+    else if (b == 0)
+        for (int i = 0; i < SCALES; i += LINE)
+            fetch_line(f->at + i, f->stride, P);
+}
+
+/* With the line at `offset` from the unit's first. */
+INLINE void fetch_step(const struct ahead *f, size_t offset, const bool alone, const int P)
+{
+    if (alone)
+        fetch_line(f->at + offset, f->stride, P);
 }
 
 /* y [T, 16 P], rows 64 floats apart, += one unit of P panels, stride bytes apart. */
 INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const struct tokens *x,
-                      struct ahead *f, const bool nibbles, const int P, const int T);
+                      struct ahead *f, const bool nibbles, const bool alone, const int P, const int T);
 
 /* ---- fetching ahead ---- */
 
@@ -165,40 +188,51 @@ struct integer_product {
     size_t units; /* of a row of a */
 };
 
-/* All rows past one unit, while the next comes in. */
+INLINE void unit_some(float *y, const unsigned char *w, size_t stride, const struct tokens *x, size_t rows,
+                      struct ahead *f, const bool nibbles, const bool alone, const int P)
+{
+    fetch_rows(x->q + UNIT, x->units * UNIT, rows, UNIT);
+    if (rows == 3)
+        unit_tile(y, w, stride, x, f, nibbles, alone, P, 3);
+    else if (rows == 2)
+        unit_tile(y, w, stride, x, f, nibbles, alone, P, 2);
+    else
+        unit_tile(y, w, stride, x, f, nibbles, alone, P, 1);
+}
+
+/* All rows past one unit, while another comes in. */
 INLINE void unit_rows(float *y, const unsigned char *w, size_t stride, const struct tokens *x, size_t rows,
                       struct ahead f, const bool nibbles, const int P)
 {
-    for (size_t i = 0, t = 0, next, tiles = f.blocks / 4; i < tiles; i++, t = next) {
+    size_t tiles = f.blocks / 4;
+    if (tiles == 1) {
+        unit_some(y, w, stride, x, rows, &f, nibbles, true, P);
+        return;
+    }
+    for (size_t i = 0, t = 0, next; i < tiles; i++, t = next) {
         size_t at = t * x->units;
         struct tokens some = {x->q + at * UNIT, x->scale + at, x->sum + at * 4, x->units};
-        float *to = y + t * GROUP * PANEL;
         next = rows * (i + 1) / tiles;
-        fetch_rows(some.q + UNIT, x->units * UNIT, next - t, UNIT);
-        if (next - t == 3)
-            unit_tile(to, w, stride, &some, &f, nibbles, P, 3);
-        else if (next - t == 2)
-            unit_tile(to, w, stride, &some, &f, nibbles, P, 2);
-        else
-            unit_tile(to, w, stride, &some, &f, nibbles, P, 1);
+        unit_some(y + t * GROUP * PANEL, w, stride, &some, next - t, &f, nibbles, false, P);
     }
 }
 
-/* P panels by rows t .. t+rows-1. What is fetched is two units ahead when there are too few rows to hide a read
- * from memory behind one. The sums lie in a block of their own: rows of y are often a multiple of 4096 bytes
- * apart, and would push each other out of the cache. */
+/* P panels by rows t .. t+rows-1. What is fetched is two units ahead when there are too few rows to hide a read from
+ * memory behind one; but of Q8_0, whose units are twice as large, only above three rows (measured). The sums lie in a
+ * block of their own: rows of y are often a multiple of 4096 bytes apart, and would push each other out of the cache. */
 INLINE void integer_block(const struct integer_product *m, size_t t, size_t rows, const int P)
 {
     _Alignas(LINE) float y[ROWS][GROUP * PANEL];
     const unsigned char *w = m->w, *next = w + P * m->stride;
-    size_t lead = rows <= ROWS / 2 ? 2 : 1;
+    bool q4 = m->a->type == DT_Q4_0;
+    size_t lead = rows <= ROWS / 2 && (q4 || rows > T_INTEGER) ? 2 : 1;
     memset(y, 0, rows * sizeof *y);
     for (size_t u = 0; u < m->units; u++, w += m->unit) {
         size_t at = t * m->units + u, far = u + lead;
         struct tokens x = {m->a->q + at * UNIT, m->a->scale + at, m->a->sum + at * 4, m->units};
         struct ahead f = {far < m->units ? m->w + far * m->unit : next + (far - m->units) * m->unit,
                           m->stride, m->unit / LINE, (rows + T_INTEGER - 1) / T_INTEGER * 4};
-        if (m->a->type == DT_Q4_0)
+        if (q4)
             unit_rows(y[0], w, m->stride, &x, rows, f, true, P);
         else
             unit_rows(y[0], w, m->stride, &x, rows, f, false, P);
