@@ -64,7 +64,7 @@ _gyeol_options() { # COMMAND ACTION
         ;;
     bench)
         case $2 in
-        kernels) echo '--threads --width --rounds --json --help' ;;
+        kernels) echo '--threads --isa --width --rounds --json --help' ;;
         *) echo '--shape --type --model --threads --rounds --baseline --json --help' ;;
         esac
         ;;
@@ -77,6 +77,7 @@ _gyeol_value() { # COMMAND OPTION CUR
     *:--mode) _gyeol_words "$3" 'linear one-pass per-axis' ;;
     model:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0 nf4' ;;
     *:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0' ;;
+    *:--isa) _gyeol_words "$3" 'portable avx2 avx512' ;;
     *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b' ;;
     *:--template) _gyeol_words "$3" 'hyperclovax llama3 llama2 mistral openchat deepseek-llm gemma chatml plain' ;;
     *:--adapter) _gyeol_files "$3" none ;;

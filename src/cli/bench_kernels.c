@@ -17,6 +17,7 @@
 
 enum {
     OPT_THREADS = OPT_FIRST,
+    OPT_ISA,
     OPT_WIDTH,
     OPT_ROUNDS,
     OPT_JSON,
@@ -31,6 +32,7 @@ enum {
 };
 
 static const struct option options[] = {{"threads", required_argument, NULL, OPT_THREADS},
+                                        {"isa", required_argument, NULL, OPT_ISA},
                                         {"width", required_argument, NULL, OPT_WIDTH},
                                         {"rounds", required_argument, NULL, OPT_ROUNDS},
                                         {"json", no_argument, NULL, OPT_JSON},
@@ -39,6 +41,7 @@ static const struct option options[] = {{"threads", required_argument, NULL, OPT
 
 struct arguments {
     int64_t threads, width, rounds;
+    const char *isa;
     bool json;
 };
 
@@ -66,6 +69,7 @@ struct result {
 struct bench {
     size_t width, wide; /* of the model, of its feed-forward part */
     int rounds;
+    const char *isa; /* NULL: every table */
     size_t tables;
     const struct kernels *table[TABLES];
     struct limits limits[TABLES];
@@ -322,9 +326,12 @@ static int check_rows(struct bench *b, const struct kernels *k, const struct job
 
 /* ---- timing ---- */
 
-/* A round of a slow table at many tokens may take seconds and tells nothing new. */
-static bool too_slow(const struct bench *b, const struct job *j, size_t table)
+/* Another table than the one asked for; or the portable one at many tokens, which takes seconds and tells nothing
+ * new. */
+static bool left_out(const struct bench *b, const struct job *j, size_t table)
 {
+    if (b->isa)
+        return strcmp(b->table[table]->isa, b->isa) != 0;
     return table == 0 && b->tables > 1 && !j->row && j->T > 16;
 }
 
@@ -334,7 +341,7 @@ static int time_jobs(struct bench *b, size_t from, size_t to, struct progress *b
     size_t first = b->results;
     for (size_t i = from; i < to; i++)
         for (size_t t = 0; t < b->tables; t++) {
-            if (too_slow(b, &b->job[i], t))
+            if (left_out(b, &b->job[i], t))
                 continue;
             struct job *j = &b->job[i];
             int rc = j->row ? check_rows(b, b->table[t], j, e) : check_layer(b, b->table[t], j, e);
@@ -529,6 +536,7 @@ static int bench(const struct arguments *o, struct err *e)
     b->width = (size_t)o->width;
     b->wide = b->width / 2 * 7;
     b->rounds = (int)o->rounds;
+    b->isa = o->isa;
     b->tables = kernels_all(b->table);
     int rc = allocate(b, e);
     for (size_t i = 0; i < b->tables && !rc; i++)
@@ -541,6 +549,18 @@ static int bench(const struct arguments *o, struct err *e)
     return rc;
 }
 
+static int parse_isa(const char **out, const char *text, struct err *e)
+{
+    const struct kernels *all[TABLES];
+    size_t n = kernels_all(all);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(all[i]->isa, text)) {
+            *out = all[i]->isa;
+            return 0;
+        }
+    return err_set(e, ERR_USAGE, "--isa %.40s: this processor's widest table is %s", text, all[n - 1]->isa);
+}
+
 static int run(int argc, char **argv)
 {
     struct arguments o = {.width = 2048, .rounds = 7};
@@ -551,6 +571,8 @@ static int run(int argc, char **argv)
             return c == 'h' ? EXIT_OK : EXIT_USAGE;
         if (c == OPT_THREADS)
             rc = cli_number(&o.threads, "--threads", optarg, 1, 1024, &e);
+        else if (c == OPT_ISA)
+            rc = parse_isa(&o.isa, optarg, &e);
         else if (c == OPT_WIDTH)
             rc = cli_number(&o.width, "--width", optarg, 256, 8192, &e);
         else if (c == OPT_ROUNDS)
@@ -583,6 +605,7 @@ const struct command cmd_bench_kernels = {
     "in the same run: operations from registers alone (multiply and add are two), in order reads from "
     "memory.\n\n"
     "  --threads N          (default: OMP_NUM_THREADS, else one per processor)\n"
+    "  --isa NAME           only portable, avx2 or avx512\n"
     "  --width N            of the model: 16 heads and a feed-forward part of 7168 at the default of 2048\n"
     "  --rounds N           the median of so many, 1 to 99 (default 7); a first one only warms up\n"
     "  --json               one JSON object\n",

@@ -13,6 +13,7 @@ is "no product reads faster than memory" "$(jq '[.kernels[].of_read | select(. !
 is "times are positive" "$(jq '[.kernels[].ms] | length > 30 and all(. > 0)' <<<"$out")" true
 refused "a width that heads do not divide" 2 'multiple of 256' "$gyeol" bench kernels --width 300
 refused "no such option" 2 'unknown option' "$gyeol" bench kernels --shape x
+refused "no such table" 2 "widest table is" "$gyeol" bench kernels --isa abacus
 refused "no threads" 2 'from 1 to' "$gyeol" bench kernels --threads 0
 refused "arguments" 2 'unexpected' "$gyeol" bench kernels now
 finish
