@@ -722,7 +722,7 @@ TEST(test_api_opens_files)
     unlink(path);
     assert_int_equal(gyeol_open(&g, path, &e), ERR_MISSING);
     assert_true(e.code == ERR_MISSING && strstr(e.message, path) && !g);
-    assert_int_equal(gyeol_open(&g, "/", &e), ERR_MISSING); /* a folder would be a language model */
+    assert_int_equal(gyeol_open(&g, "/", &e), ERR_FORMAT);
 }
 
 #define T(f) cmocka_unit_test_teardown(f, teardown)
