@@ -3,7 +3,7 @@
 #include "base/rng.h"
 #include "base/size.h"
 #include "compute/quant.h"
-#include "format/gguf.h"
+#include "format/tokenizer_file.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@ struct writer {
     const struct shape *shape;
     enum dtype type;
     size_t V;
+    const char *words; /* a tokenizer's path in place of the byte tokenizer, or NULL */
 };
 
 /* Pieces after <unk>, <s>, </s> and the 256 bytes. */
@@ -49,8 +50,22 @@ static const char *token_text(size_t i, char space[32])
     return space;
 }
 
+static int put_words(struct writer *t, struct err *e)
+{
+    struct tokenizer *words;
+    int rc = tokenizer_open(&words, t->words, e);
+    if (rc)
+        return rc;
+    t->V = t->shape->V ? t->shape->V : tokenizer_size(words);
+    rc = tokenizer_put_gguf(t->w, words, t->V, e);
+    tokenizer_close(words);
+    return rc;
+}
+
 static int put_tokenizer(struct writer *t, struct err *e)
 {
+    if (t->words)
+        return put_words(t, e);
     size_t V = t->V = t->shape->V ? t->shape->V : OWN;
     struct gguf_string *token = calloc(V, sizeof *token);
     float *score = calloc(V, sizeof *score);
@@ -156,11 +171,13 @@ static int arguments(struct writer *t, int argc, char **argv, struct err *e)
     const char *name = argc > 2 ? argv[2] : "tiny";
     t->rng.state = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
     t->type = (enum dtype)type;
+    t->words = argc > 5 ? argv[5] : NULL;
     for (size_t i = 0; i < COUNT_OF(shapes); i++)
         if (strcmp(shapes[i].name, name) == 0)
             t->shape = &shapes[i];
     if (argc < 2 || !t->shape || type < 0)
-        return err_set(e, ERR_USAGE, "usage: random_model OUT.gguf [tiny|hcx-0.5b|hcx-1.5b [TYPE [SEED]]]");
+        return err_set(e, ERR_USAGE,
+                       "usage: random_model OUT.gguf [tiny|hcx-0.5b|hcx-1.5b [TYPE [SEED [TOKENIZER]]]]");
     return gguf_create(&t->w, argv[1], e);
 }
 

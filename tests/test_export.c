@@ -345,6 +345,49 @@ static void test_lossless(void **state)
     folder_empty();
 }
 
+/* Turns a layer's down_proj into bitsandbytes' codes, absolute maxima and state. */
+static void quantise(struct bag *b, uint32_t layer, size_t rows, size_t columns)
+{
+    char name[200], part[260], json[200];
+    size_t n = rows * columns, blocks = (n + NF4_BLOCK - 1) / NF4_BLOCK;
+    float *values = malloc(n * sizeof *values), *absmax = malloc(blocks * sizeof *absmax);
+    uint8_t *packed = malloc(n / 2);
+    snprintf(name, sizeof name, "model.layers.%u.mlp.down_proj.weight", layer);
+    struct tensor *t = bag_find(b, name);
+    memcpy(values, t->data, n * sizeof *values);
+    nf4_encode(packed, absmax, values, n);
+    memcpy((unsigned char *)t->data, packed, n / 2);
+    t->type = DT_U8;
+    t->dim[0] = t->bytes = n / 2;
+    t->dim[1] = 1;
+    snprintf(part, sizeof part, "%s.absmax", name);
+    bag_add(b, part, DT_F32, 1, blocks, 0, absmax);
+    snprintf(part, sizeof part, "%s.quant_map", name);
+    bag_add(b, part, DT_F32, 1, 16, 0, nf4_codebook);
+    snprintf(part, sizeof part, "%s.quant_state.bitsandbytes__nf4", name);
+    snprintf(json, sizeof json, "{\"quant_type\": \"nf4\", \"blocksize\": 64, \"shape\": [%zu, %zu]}", rows,
+             columns);
+    bag_add(b, part, DT_U8, 1, strlen(json), 0, json);
+    free(values);
+    free(absmax);
+    free(packed);
+}
+
+static void test_four_bit_source(void **state)
+{
+    (void)state;
+    struct config c = config_of(biased);
+    struct bag *b = bag_model(&c, "model.");
+    for (uint32_t layer = 0; layer < c.layers; layer++)
+        quantise(b, layer, c.width, c.ff_width);
+    put_text("config.json", biased);
+    bag_write(b, 0, b->n, "model.safetensors");
+    bag_free(b);
+    written(folder, NULL, DT_F32, "f32.gguf");
+    same_logits(folder, in_folder("f32.gguf"));
+    folder_empty();
+}
+
 /* What GGUF's own keys cannot say comes back all the same. */
 static void test_own_keys(void **state)
 {
@@ -616,13 +659,13 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),    cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_from_gguf),    cmocka_unit_test(test_adapters),
-        cmocka_unit_test(test_types),        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_lossless),     cmocka_unit_test(test_own_keys),
-        cmocka_unit_test(test_bad_own_keys), cmocka_unit_test(test_words),
-        cmocka_unit_test(test_words_beyond), cmocka_unit_test(test_real_words),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_reference),  cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_from_gguf),  cmocka_unit_test(test_adapters),
+        cmocka_unit_test(test_types),      cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_lossless),   cmocka_unit_test(test_four_bit_source),
+        cmocka_unit_test(test_own_keys),   cmocka_unit_test(test_bad_own_keys),
+        cmocka_unit_test(test_words),      cmocka_unit_test(test_words_beyond),
+        cmocka_unit_test(test_real_words), cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, folder_new, folder_remove);
 }

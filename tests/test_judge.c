@@ -300,6 +300,20 @@ TEST(test_quote_length_counts_gaps_and_punctuation)
     check_quote_with_equal_weights("좋아                                          정말");
 }
 
+TEST(test_a_span_is_quoted_to_the_end_of_its_sentence)
+{
+    static const char text[] =
+        "혼자인게 싫다. 아주아주아주아주아주아주아주아주아주아주아주아주아주아주아주아주긴낱말 참";
+    struct quote_span *s;
+    size_t n;
+    ok(quote_spans(text, 4, &arena, &s, &n, &error));
+    assert_int_equal(n, 4);
+    assert_int_equal(s[0].end, strlen("혼자인게"));
+    assert_int_equal(s[0].quote_end, strlen("혼자인게 싫다"));
+    assert_int_equal(s[2].quote_end - s[2].quote_begin, strlen("아주") * 16); /* 32 of 35 characters */
+    assert_int_equal(s[3].quote_end, strlen(text));
+}
+
 TEST(test_quote_stays_on_a_line_ended_by_a_carriage_return)
 {
     check_quote_with_equal_weights("좋아 정말\r나도 그래");
@@ -708,7 +722,7 @@ TEST(test_api_opens_files)
     unlink(path);
     assert_int_equal(gyeol_open(&g, path, &e), ERR_MISSING);
     assert_true(e.code == ERR_MISSING && strstr(e.message, path) && !g);
-    assert_int_equal(gyeol_open(&g, "/", &e), ERR_FORMAT);
+    assert_int_equal(gyeol_open(&g, "/", &e), ERR_FORMAT); /* a folder would be a language model */
 }
 
 #define T(f) cmocka_unit_test_teardown(f, teardown)
@@ -720,7 +734,7 @@ int main(void)
         T(test_features_are_within_the_text), T(test_repeating_a_post_adds_nothing),
         T(test_features_normalise), T(test_mission_is_no_evidence), T(test_quotes_on_random_weights),
         T(test_the_word_that_carried_it_is_quoted), T(test_quote_length_counts_gaps_and_punctuation),
-        T(test_quote_stays_within_a_sentence),
+        T(test_quote_stays_within_a_sentence), T(test_a_span_is_quoted_to_the_end_of_its_sentence),
         T(test_quote_stays_on_a_line_ended_by_a_carriage_return),
         T(test_reason_of_every_axis_and_direction),
         T(test_reason_of_several_axes_of_none_and_of_short_posts), T(test_model_file_round_trip),

@@ -118,6 +118,7 @@ static int run_probes(struct search *s, const struct probe *probe, size_t n, str
     int rc = session_forward(g->session, run, n, &out, e);
     if (rc)
         return rc;
+    s->budget -= at < s->budget ? at : s->budget;
     session_logits(g->session, &j->verbalisers, j->hidden, n, j->logits, 16);
     for (size_t i = 0; i < n; i++) {
         int a = probe[i].axis;
@@ -159,9 +160,8 @@ static int hide_spans(struct search *s, struct err *e)
     for (size_t i = 0; !rc && i < n && i < most; i++)
         rc = kv_new(&kv[i], s->j->engine->model, s->j->slot[s->slot].post, longest, true, e);
     for (size_t i = 0; !rc && i < n; i += most) {
-        size_t k = n - i < most ? n - i : most, spent = k * longest;
+        size_t k = n - i < most ? n - i : most;
         rc = run_probes(s, probe + i, k, kv, e);
-        s->budget -= spent < s->budget ? spent : s->budget;
     }
     for (size_t i = 0; i < AGAIN; i++)
         kv_free(kv[i]);
@@ -180,7 +180,9 @@ static struct span *strongest(const struct search *s, int axis, bool untried)
     return best;
 }
 
-/* Judges the text without one span, in a slot of its own; says nothing of axes that were not moved. */
+/* Judges the text without one span, in a slot of its own, if the budget allows; says nothing of axes that
+ * were not moved. It is paid for like the whole judgement; of a post that was cut more of the end fits, so it
+ * may even cost more. */
 static int delete_span(struct search *s, struct span *p, struct err *e)
 {
     const char *text = s->r->in->text;
@@ -193,31 +195,29 @@ static int delete_span(struct search *s, struct span *p, struct err *e)
         return err_set(e, ERR_MEMORY, "out of memory");
     memmove(rest + p->at.begin, text + p->at.end, n - p->at.end + 1);
     int rc = prompt_post(&s->j->engine->prompt, rest, in.mission, &r.ids, &cut, e);
-    if (!rc)
+    size_t cost = onepass_cost(s->j, &r), whole = onepass_cost(s->j, s->r);
+    cost = cost > whole ? cost : whole;
+    p->tried = !rc && cost <= s->budget;
+    s->budget -= p->tried ? cost : s->budget;
+    if (p->tried)
         rc = onepass_run_at(s->j, &r, 1, slot, e);
-    for (int a = 0; !rc && a < AXES; a++)
+    for (int a = 0; !rc && p->tried && a < AXES; a++)
         p->deleted[a] = s->strength[a] - strength(s->verdict->axis[a].decision, r.logits[a]);
-    p->tried = rc == 0;
     tokens_deinit(&r.ids);
     return rc;
 }
 
 /* The best span of every moved axis, then the second best, while there is budget. */
-static int delete_spans(struct search *s, size_t judgement, struct err *e)
+static int delete_spans(struct search *s, struct err *e)
 {
+    int rc = 0;
     for (int rank = 0; rank < 2; rank++)
-        for (int k = 0; k < s->axes; k++) {
+        for (int k = 0; !rc && s->budget && k < s->axes; k++) {
             struct span *p = strongest(s, s->moved[k], rank > 0);
-            if (!p || p->tried)
-                continue;
-            if (s->budget < judgement)
-                return 0;
-            s->budget -= judgement;
-            int rc = delete_span(s, p, e);
-            if (rc)
-                return rc;
+            if (p && !p->tried)
+                rc = delete_span(s, p, e);
         }
-    return 0;
+    return rc;
 }
 
 /* Of spans truly deleted the one that mattered most; without any, of those hidden. */
@@ -243,20 +243,17 @@ int onepass_evidence(struct onepass *j, const struct request *r, size_t slot, st
                      struct err *e)
 {
     struct search s = {.j = j, .r = r, .slot = slot, .verdict = out};
-    size_t judgement = r->ids.n;
-    for (int a = 0; a < AXES; a++)
-        judgement += j->engine->prompt.branch[a].n;
     begin(&s, out);
     if (!s.axes)
         return 0;
-    s.budget = ONEPASS_EVIDENCE_COST * judgement;
+    s.budget = ONEPASS_EVIDENCE_COST * onepass_cost(j, r);
     int rc = cut_spans(&s, e);
     if (!rc)
         rc = find_tokens(&s, e);
     if (!rc && s.n > 1)
         rc = hide_spans(&s, e);
     if (!rc && s.n > 1)
-        rc = delete_spans(&s, judgement, e);
+        rc = delete_spans(&s, e);
     for (int k = 0; !rc && k < s.axes; k++) {
         const struct span *p = choose(&s, s.moved[k]);
         if (!p && s.n)

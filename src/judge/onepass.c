@@ -41,6 +41,11 @@ static size_t branch_tokens(const struct prompt *p)
     return n;
 }
 
+size_t onepass_cost(const struct onepass *j, const struct request *r)
+{
+    return r->ids.n + branch_tokens(&j->engine->prompt);
+}
+
 /* A post that is longer than a pass goes ahead in pieces; what is left of it takes its branches along. */
 static int run_ahead(struct onepass *j, const struct request *r, struct kv *kv, size_t *done, struct err *e)
 {
@@ -109,9 +114,9 @@ int onepass_run_at(struct onepass *j, struct request *r, size_t n, size_t slot, 
 /* How many requests from r on fit one pass. */
 static size_t group(const struct onepass *j, const struct request *r, size_t n)
 {
-    size_t branches = branch_tokens(&j->engine->prompt), tokens = 0, i = 0;
+    size_t tokens = 0, i = 0;
     while (i < n && i < ONEPASS_POSTS) {
-        tokens += r[i].ids.n + branches;
+        tokens += onepass_cost(j, &r[i]);
         if (i > 0 && tokens > ENGINE_PASS_TOKENS)
             break;
         i++;

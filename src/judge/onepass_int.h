@@ -33,6 +33,9 @@ struct request {
     float logits[AXES][3];
 };
 
+/* Tokens of one judgement: the post and its branches. */
+size_t onepass_cost(const struct onepass *j, const struct request *r);
+
 /* Judges n posts that fit one pass together (or one of any length) in the slots from `slot` on. */
 int onepass_run_at(struct onepass *j, struct request *r, size_t n, size_t slot, struct err *e) MUST_CHECK;
 

@@ -202,7 +202,7 @@ int quote_spans(const char *text, size_t chars, struct arena *a, struct quote_sp
         size_t last = span_end(text, w, n, i, chars), shown = to_sentence_end(text, w, n, i, last);
         struct quote_span *s = &(*out)[(*count)++];
         *s = (struct quote_span){w[i].begin, w[last].end, w[i].begin, w[shown].end};
-        if (i == last)
+        if (i == shown)
             s->quote_end =
                 s->quote_begin + cut(text + s->quote_begin, w[i].end - w[i].begin, QUOTE_CHARS_MAX);
         i = last + 1;

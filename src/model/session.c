@@ -24,7 +24,7 @@ struct session {
     struct query *query;  /* [T] */
     struct query *pruned; /* [T] */
     void *space;
-    size_t bytes;
+    size_t bytes, work;
 };
 
 static size_t round16(size_t n)
@@ -178,6 +178,11 @@ size_t session_tokens(const struct session *s)
 size_t session_bytes(const struct session *s)
 {
     return s->bytes;
+}
+
+size_t session_work(const struct session *s)
+{
+    return s->work;
 }
 
 void session_set_adapter(struct session *s, const struct adapter *a)
@@ -449,6 +454,7 @@ int session_forward(struct session *s, const struct run *runs, size_t n, const s
     int rc = check_runs(s, runs, n, &T, e);
     if (rc)
         return rc;
+    s->work += T;
     embed(s, runs, n);
     extend(runs, n);
     for (size_t layer = 0; layer < c->layers; layer++) {

@@ -29,6 +29,7 @@ void session_free(struct session *s); /* NULL allowed */
 const struct model *session_model(const struct session *s);
 size_t session_tokens(const struct session *s); /* most of one pass */
 size_t session_bytes(const struct session *s);
+size_t session_work(const struct session *s); /* tokens of all passes so far */
 
 /* NULL: the base alone. Borrowed. */
 void session_set_adapter(struct session *s, const struct adapter *a);
