@@ -25,11 +25,18 @@ static inline float math_float(uint32_t u)
     return f;
 }
 
+/* A choice by mask: gcc makes jumps of a ternary here, and then no vectors. */
+static inline float math_choose(int condition, float yes, float no)
+{
+    uint32_t mask = -(uint32_t)condition;
+    return math_float((math_bits(yes) & mask) | (math_bits(no) & ~mask));
+}
+
 /* e^x = 2^n e^r with |r| <= ln(2) / 2. Zero below -87.3 (no denormals), e^88.3 from there on. */
 static inline float math_exp(float x)
 {
-    float c = x > 88.3f ? 88.3f : x;
-    c = c < -87.3f ? -87.3f : c;
+    float c = math_choose(x > 88.3f, 88.3f, x);
+    c = math_choose(c < -87.3f, -87.3f, c);
     float shifted = c * 1.44269504f + MATH_ROUND, n = shifted - MATH_ROUND;
     float r = (c - n * 0.693359375f) - n * -2.12194440e-4f; /* Cody and Waite: the first product is exact */
     float p = 0.00139411189f;
@@ -40,7 +47,7 @@ static inline float math_exp(float x)
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     float power = math_float((math_bits(shifted) - math_bits(MATH_ROUND) + 127) << 23);
-    return x < -87.3f ? 0.0f : p * power;
+    return math_choose(x < -87.3f, 0.0f, p * power);
 }
 
 /* Near zero x P(x^2), elsewhere 1 - 2 / (e^2|x| + 1): neither loses digits to cancellation. */
@@ -55,7 +62,7 @@ static inline float math_tanh(float x)
     p = p * u - 0.33333281f;
     p = p * u + 1.0f;
     float far = 1.0f - 2.0f / (math_exp(2.0f * a) + 1.0f);
-    return a < 0.8f ? x * p : copysignf(far, x);
+    return math_choose(a < 0.8f, x * p, copysignf(far, x));
 }
 
 /* erfc(z), z >= 0: e^-z^2 t P(t), t = 1 / (1 + z / 2). */
@@ -93,7 +100,7 @@ static inline float math_gelu_tanh(float x)
 static inline float math_gelu(float x)
 {
     float tail = 0.5f * math_erfc(fabsf(x) * 0.707106781f);
-    return x * (x < 0 ? tail : 1.0f - tail);
+    return x * math_choose(x < 0, tail, 1.0f - tail);
 }
 
 #endif
