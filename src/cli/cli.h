@@ -24,8 +24,9 @@ struct command {
 extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train,
     cmd_model, cmd_bench;
 extern const struct command cmd_train_linear, cmd_train_calibrate; /* actions of train */
-extern const struct command cmd_model_pull;                        /* of model */
-extern const struct command cmd_bench_kernels, cmd_bench_model;      /* of bench */
+extern const struct command cmd_model_info, cmd_model_logits, cmd_model_pack, cmd_model_merge,
+    cmd_model_pull;                                             /* of model */
+extern const struct command cmd_bench_kernels, cmd_bench_model; /* of bench */
 
 /* A command of several actions: runs the one that argv[1] names, or lists them. Actions are named "COMMAND
  * ACTION". */

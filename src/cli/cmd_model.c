@@ -3,7 +3,8 @@
 
 static int run(int argc, char **argv)
 {
-    static const struct command *const actions[] = {&cmd_model_pull};
+    static const struct command *const actions[] = {&cmd_model_info, &cmd_model_logits, &cmd_model_pack,
+                                                    &cmd_model_merge, &cmd_model_pull};
     return cli_dispatch(&cmd_model, actions, COUNT_OF(actions), argc, argv);
 }
 

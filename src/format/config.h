@@ -57,4 +57,13 @@ int config_from_json(struct config *c, const char *name, const char *bytes, size
                      struct err *e) MUST_CHECK;
 int config_from_gguf(struct config *c, const struct gguf *g, struct err *e) MUST_CHECK;
 
+/* The name GGUF has for the architecture: Mistrals travel as "llama". */
+const char *config_gguf_architecture(const struct config *c);
+
+/* Everything of c but names and token ids as metadata that config_from_gguf reads back: GGUF's keys, and
+ * where they do not suffice keys of our own ("gyeol..."), which other readers skip. Llama 3's rope scaling
+ * goes with the tensor rope_freqs.weight, of rope_width / 2 factors. ERR_FORMAT: the file cannot say it. */
+int config_put_gguf(struct gguf_writer *w, const struct config *c, struct err *e) MUST_CHECK;
+void config_rope_factors(float *out, const struct config *c);
+
 #endif

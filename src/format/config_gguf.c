@@ -209,6 +209,13 @@ static int read_pattern(struct config *c, const struct gguf *g, uint32_t period,
     return rc;
 }
 
+static void set_gemma_scales(struct config *c, const struct family *family)
+{
+    c->embedding_scale = (float)sqrt(c->width);
+    if (c->layers == family->wide)
+        c->attention_scale = (float)(1 / sqrt((double)c->width / c->heads));
+}
+
 static int read_gemma(struct config *c, const struct gguf *g, const struct family *family, struct err *e)
 {
     char key[KEY_MAX];
@@ -222,9 +229,7 @@ static int read_gemma(struct config *c, const struct gguf *g, const struct famil
         rc = get_positive(c, g, "attn_logit_softcapping", &c->attention_softcap, e);
     if (!rc)
         rc = get_positive(c, g, "final_logit_softcapping", &c->logit_softcap, e);
-    c->embedding_scale = (float)sqrt(c->width);
-    if (c->layers == family->wide)
-        c->attention_scale = (float)(1 / sqrt((double)c->width / c->heads));
+    set_gemma_scales(c, family);
     return rc;
 }
 
@@ -286,6 +291,43 @@ int config_from_gguf(struct config *c, const struct gguf *g, struct err *e)
     if (!rc)
         rc = refuse_experts(c, g, e);
     if (!rc)
+        rc = config_own_read(c, g, e);
+    if (!rc)
         rc = read_names(c, g, e);
     return rc ? rc : config_finish(c, gguf_name(g), e);
+}
+
+/* ---- for the writer ---- */
+
+const char *config_gguf_architecture(const struct config *c)
+{
+    return strcmp(c->architecture, "mistral") == 0 ? "llama" : c->architecture;
+}
+
+static const struct family *family_of(const struct config *c)
+{
+    for (size_t i = 0; i < COUNT_OF(families); i++)
+        if (strcmp(families[i].name, config_gguf_architecture(c)) == 0)
+            return &families[i];
+    return &families[0];
+}
+
+void config_gguf_assumed(struct config *out, const struct config *c)
+{
+    const struct family *f = family_of(c);
+    const struct config *d = &f->defaults;
+    *out = *c;
+    out->activation = d->activation;
+    out->embedding_scale = 1;
+    out->attention_scale = (float)(1 / sqrt(c->head_width));
+    if (f->gemma)
+        set_gemma_scales(out, f);
+    if (!f->gemma || c->attention_softcap == 0)
+        out->attention_softcap = d->attention_softcap;
+    if (!f->gemma || c->logit_softcap == 0)
+        out->logit_softcap = d->logit_softcap;
+    if (!f->gemma || c->sliding_window == 0)
+        out->sliding_window = d->sliding_window;
+    config_set_period(out, f->period);
+    out->rope[1] = f->local_rope ? (struct config_rope_kind){.theta = c->rope[1].theta} : c->rope[0];
 }

@@ -34,4 +34,13 @@ int config_finish(struct config *c, const char *name, struct err *e) MUST_CHECK;
  * layers have a base of their own, which rope_scaling leaves alone (Gemma 3). */
 int config_rope_json(struct config *c, const struct fields *text, bool local, struct err *e) MUST_CHECK;
 
+/* Keys of our own, for what GGUF's cannot say. Reading overrides what the rest of the file says; writing puts
+ * only what differs from what a reader assumes without. */
+int config_own_read(struct config *c, const struct gguf *g, struct err *e) MUST_CHECK;
+int config_own_put(struct gguf_writer *w, const struct config *c, const struct config *assumed,
+                   struct err *e) MUST_CHECK;
+
+/* What a reader of GGUF takes a model of c's numbers to be, where the metadata has no key for it. */
+void config_gguf_assumed(struct config *out, const struct config *c);
+
 #endif

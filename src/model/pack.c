@@ -48,7 +48,7 @@ static int stamp_of(char hex[DIGEST_HEX], const struct checkpoint *c, struct err
     return rc;
 }
 
-static int file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
+int pack_file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
 {
     struct file_map map;
     int rc = file_map_open(&map, path, e);
@@ -60,25 +60,34 @@ static int file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e)
     return 0;
 }
 
-int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct err *e)
+int pack_join_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
+                     struct err *e)
 {
     size_t n = checkpoint_files(c);
     struct buf b = {0};
-    int rc = 0;
-    if (n == 1)
-        return file_sha256(hex, checkpoint_file(c, 0), e);
-    for (size_t i = 0; !rc && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const char *path = checkpoint_file(c, i), *slash = strrchr(path, '/');
-        char one[DIGEST_HEX];
-        rc = file_sha256(one, path, e);
-        if (!rc)
-            buf_printf(&b, "%s %s\n", slash ? slash + 1 : path, one);
+        buf_printf(&b, "%s %s\n", slash ? slash + 1 : path, each[i]);
     }
-    if (!rc)
-        rc = buf_check(&b, "digests", e);
-    if (!rc)
+    int rc = buf_check(&b, "digests", e);
+    if (!rc && n == 1)
+        memcpy(hex, each[0], DIGEST_HEX);
+    else if (!rc)
         digest_sha256(hex, b.data, b.len);
     buf_deinit(&b);
+    return rc;
+}
+
+int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct err *e)
+{
+    size_t n = checkpoint_files(c);
+    char(*each)[DIGEST_HEX] = calloc(n, sizeof *each);
+    int rc = each ? 0 : err_set(e, ERR_MEMORY, "out of memory");
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = pack_file_sha256(each[i], checkpoint_file(c, i), e);
+    if (!rc)
+        rc = pack_join_sha256(hex, each, c, e);
+    free(each);
     return rc;
 }
 
@@ -282,28 +291,55 @@ static int verify_map(const struct header *h, const void *map, const char *path,
     return 0;
 }
 
+/* The pack of this type, mapped, wherever it lies; ERR_MISSING. */
+static int find_map(struct buf *path, struct header *h, void **map, const struct checkpoint *c,
+                    enum model_type type, struct err *e)
+{
+    *map = NULL;
+    int rc = wanted_header(h, c, type, e);
+    if (rc)
+        return rc;
+    name_beside(path, c, type);
+    rc = buf_check(path, "pack file name", e);
+    if (!rc)
+        map_pack(path->data, h, map);
+    if (!rc && !*map) {
+        name_cached(path, c, type, h->stamp);
+        map_pack(path->data, h, map);
+    }
+    if (!rc && !*map)
+        rc = err_set(e, ERR_MISSING, "%s: no pack of type %s yet", checkpoint_path(c), model_type_name[type]);
+    return rc;
+}
+
+int pack_find(char **path, char sha256[DIGEST_HEX], const struct checkpoint *c, enum model_type type,
+              struct err *e)
+{
+    struct header h;
+    struct buf b = {0};
+    void *map;
+    int rc = find_map(&b, &h, &map, c, type, e);
+    *path = NULL;
+    if (!rc) {
+        munmap(map, PACK_HEADER + h.block_bytes);
+        memcpy(sha256, h.source, DIGEST_HEX);
+        *path = strdup(b.data);
+        rc = *path ? 0 : err_set(e, ERR_MEMORY, "out of memory");
+    }
+    buf_deinit(&b);
+    return rc;
+}
+
 int pack_verify(const struct checkpoint *c, enum model_type type, struct err *e)
 {
     struct header h;
     struct buf path = {0};
-    void *map = NULL;
-    int rc = wanted_header(&h, c, type, e);
-    if (rc)
-        return rc;
-    name_beside(&path, c, type);
-    rc = buf_check(&path, "pack file name", e);
-    if (!rc)
-        map_pack(path.data, &h, &map);
-    if (!rc && !map) {
-        name_cached(&path, c, type, h.stamp);
-        map_pack(path.data, &h, &map);
-    }
-    if (!rc && !map)
-        rc = err_set(e, ERR_MISSING, "%s: no pack of type %s yet", checkpoint_path(c), model_type_name[type]);
-    if (!rc)
+    void *map;
+    int rc = find_map(&path, &h, &map, c, type, e);
+    if (!rc) {
         rc = verify_map(&h, map, path.data, c, e);
-    if (map)
         munmap(map, PACK_HEADER + h.block_bytes);
+    }
     buf_deinit(&path);
     return rc;
 }

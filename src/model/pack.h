@@ -22,8 +22,17 @@ int pack_open(struct model **out, const struct checkpoint *c, enum model_type ty
  * there is no pack of this type. */
 int pack_verify(const struct checkpoint *c, enum model_type type, struct err *e) MUST_CHECK;
 
+/* The pack of this type as it is, if it is of this source: its path (malloc'd) and the source's digest as
+ * recorded. ERR_MISSING: there is none. */
+int pack_find(char **path, char sha256[DIGEST_HEX], const struct checkpoint *c, enum model_type type,
+              struct err *e) MUST_CHECK;
+
 /* SHA-256 of a checkpoint's weight files: of the file itself when there is one, else of the lines "NAME
  * SHA256\n". */
 int pack_source_sha256(char hex[DIGEST_HEX], const struct checkpoint *c, struct err *e) MUST_CHECK;
+/* The same from the files' own digests, in the checkpoint's order. */
+int pack_join_sha256(char hex[DIGEST_HEX], char (*each)[DIGEST_HEX], const struct checkpoint *c,
+                     struct err *e) MUST_CHECK;
+int pack_file_sha256(char hex[DIGEST_HEX], const char *path, struct err *e) MUST_CHECK;
 
 #endif
