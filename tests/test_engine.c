@@ -444,6 +444,62 @@ static void test_names(void **state)
     unlink(in_folder("gyeol.json"));
 }
 
+/* ---- packs ---- */
+
+enum { SOURCE_AT = 154, PAGE = 4096 }; /* where a pack's header keeps the source's digest; its length */
+
+static void test_a_pack_that_is_none(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    struct engine *g;
+    struct stat st;
+    char pack[400], *bytes, sha256[DIGEST_HEX];
+    size_t n;
+    ok(open_with(&g, model_path, NULL));
+    memcpy(sha256, g->model_sha256, DIGEST_HEX);
+    engine_close(g);
+    snprintf(pack, sizeof pack, "%s", in_folder("m.gguf.bf16.w16.pack"));
+    ok(file_read(&bytes, &n, pack, 1 << 26, &error));
+    assert_memory_equal(bytes + SOURCE_AT, sha256, DIGEST_HEX);
+    for (int i = 0; i < 8; i++) {
+        char *bad = malloc(n);
+        memcpy(bad, bytes, n);
+        if (i == 0)
+            memset(bad, 0, PAGE);
+        else if (i == 1)
+            memset(bad + SOURCE_AT, 'a', DIGEST_HEX); /* a string without an end */
+        else if (i == 2)
+            bad[SOURCE_AT] = 'X';
+        else if (i < 6)
+            for (size_t k = 0; k < SOURCE_AT; k++)
+                bad[k] ^= (char)rng_below(&r, i == 5 ? 256 : 2);
+        ok(file_write(pack, bad, i == 6 ? n - 1 : i == 7 ? PAGE / 2 : n, &error));
+        free(bad);
+        ok(open_with(&g, model_path, NULL));
+        assert_string_equal(g->model_sha256, sha256);
+        engine_close(g);
+        char *again;
+        size_t len;
+        ok(file_read(&again, &len, pack, 1 << 26, &error));
+        assert_int_equal(len, n);
+        assert_memory_equal(again, bytes, n);
+        free(again);
+    }
+    free(bytes);
+    unlink(pack);
+    ok(mkfifo(pack, 0600)); /* must not wait for a writer */
+    ok(chmod(model_path, 0640));
+    ok(open_with(&g, model_path, NULL));
+    engine_close(g);
+    assert_int_equal(stat(pack, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && (st.st_mode & 0777) == 0640); /* whoever may read the model */
+    DIR *d = opendir(folder);
+    for (struct dirent *at; (at = readdir(d));)
+        assert_null(strstr(at->d_name, ".tmp"));
+    closedir(d);
+}
+
 /* ---- damaged weights ---- */
 
 static void test_what_is_no_number_decides_nothing(void **state)
@@ -479,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_a_calibration_is_of_one_model),
         cmocka_unit_test(test_an_adapter_has_a_calibration_of_its_own),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_a_pack_that_is_none),
         cmocka_unit_test(test_what_is_no_number_decides_nothing),
     };
     return cmocka_run_group_tests_name("engine", tests, setup, folder_remove);
