@@ -90,10 +90,11 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 
-# A hub to fetch from, for tests/test_net.c and tests/cli/pull.sh; it shares no code with what it tests.
+# Models with random weights, for tests/cli/engine.sh and for timing.
 $(BUILD)/random_model: $(BUILD)/obj/tests/random_model.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
+# A hub to fetch from, for tests/test_net.c and tests/cli/pull.sh; it shares no code with what it tests.
 $(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lmicrohttpd -ljansson
@@ -108,15 +109,18 @@ asan:
 
 FUZZ_SECONDS ?= 600
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ))
-build/fuzz/%: tests/fuzz/%.c $(SRC) $(wildcard src/*/*.h include/*.h) $(EMBED)
-	@mkdir -p $(@D)
+FUZZ_OPT := -O1 -g -fno-sanitize-recover=all -fsanitize=address,undefined
+# The library once, watched by the fuzzer; each target is then one file and a link.
+.PHONY: fuzz-library
+fuzz-library:
+	@$(MAKE) BUILD=build/fuzz CC=clang OPT='$(FUZZ_OPT),fuzzer-no-link' build/fuzz/libgyeol.a
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c fuzz-library
 	$(call say,FUZZ $@)
-	$(Q)clang $(CFLAGS_ALL) -DGYEOL_PORTABLE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	  $< $(SRC) $(EMBED) -o $@ $(LDLIBS_ALL)
+	$(Q)clang $(CFLAGS_ALL) $(FUZZ_OPT),fuzzer $< build/fuzz/libgyeol.a -o $@ $(LDLIBS_ALL)
 fuzz: $(FUZZ_BIN)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_BIN)
 fuzz-short:
-	@$(MAKE) fuzz FUZZ_SECONDS=15
+	@$(MAKE) fuzz FUZZ_SECONDS=10
 
 bench: all $(patsubst bench/%.c,$(BUILD)/%,$(BENCH))
 	@for b in $(filter $(BUILD)/bench_%,$^); do $$b || exit 1; done

@@ -8,6 +8,8 @@ for t in "$@"; do
     start=$SECONDS
     CMOCKA_MESSAGE_OUTPUT=tap timeout "${TEST_SECONDS:-600}" "$t" >"$log" 2>&1 </dev/null
     status=$?
+    # cmocka calls a skipped test "not ok N # SKIP name".
+    sed -i -E 's/^not ok( [0-9]+ # SKIP\b)/ok\1/' "$log"
     skip=$(grep -ciE '^ok\b.*# skip' "$log")
     ok=$(($(grep -cE '^ok\b' "$log") - skip))
     bad=$(grep -cE '^not ok\b' "$log")

@@ -256,9 +256,40 @@ static void test_gemma3(void **state)
     assert_int_equal(c.sliding_window, 4096);
     for (uint32_t i = 0; i < CONFIG_LAYERS_MAX; i++)
         assert_int_equal(c.sliding[i], i < 7 && i % 3 != 2);
+    /* Written beside layer_types, and never read. */
     c = good("{\"model_type\": \"gemma3_text\", \"_sliding_window_pattern\": 2, \"num_hidden_layers\": 4}");
-    assert_int_equal(windowed(&c), 2);
+    assert_int_equal(windowed(&c), 4);
     check_gemma(&c, true, 0, 0);
+}
+
+/* What each class and its model do with the same field (configuration_*.py and modeling_*.py). */
+static void test_fields_that_a_family_does_not_read(void **state)
+{
+    (void)state;
+    struct config c = good("{\"model_type\": \"mistral\", \"attention_bias\": true, \"mlp_bias\": true,"
+                           "\"num_hidden_layers\": 2, \"layer_types\": [\"full_attention\", 5]}");
+    assert_false(c.qkv_bias || c.o_bias || c.mlp_bias);
+    assert_int_equal(windowed(&c), 2);
+    c = good("{\"model_type\": \"gemma2\", \"attention_bias\": true, \"mlp_bias\": true}");
+    assert_true(c.qkv_bias && c.o_bias && !c.mlp_bias);
+    c = good("{\"model_type\": \"llama\", \"sliding_window\": 0, \"num_hidden_layers\": 1,"
+             "\"layer_types\": [\"sliding_attention\"]}");
+    assert_int_equal(windowed(&c), 0);
+    c = good("{\"model_type\": \"gemma3_text\", \"attn_logit_softcapping\": 50,"
+             "\"final_logit_softcapping\": 30}");
+    assert_true(c.attention_softcap == 0 && c.logit_softcap == 30);
+}
+
+static void test_gemma3_with_eyes(void **state)
+{
+    (void)state;
+    struct config c =
+        good("{\"model_type\": \"gemma3\", \"text_config\": {\"final_logit_softcapping\": 30}}");
+    assert_true(c.tied && c.logit_softcap == 0);
+    c = good("{\"model_type\": \"gemma3\", \"tie_word_embeddings\": false, \"text_config\": {}}");
+    assert_false(c.tied);
+    c = good("{\"model_type\": \"gemma3\", \"text_config\": {\"tie_word_embeddings\": false}}");
+    assert_false(c.tied);
 }
 
 /* ---- single fields ---- */
@@ -316,12 +347,10 @@ static void test_single_fields(void **state)
         "\"load_in_8bit\": false, \"bnb_4bit_quant_type\": \"nf4\", \"bnb_4bit_quant_storage\": \"uint8\","
         "\"bnb_4bit_use_double_quant\": true}");
     assert_int_equal(c.layers, 3);
-    c = small("\"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"], "
-              "\"sliding_window\": 5");
+    c = good("{\"model_type\": \"gemma2\", \"num_hidden_layers\": 3, \"sliding_window\": 5,"
+             "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]}");
     assert_int_equal(c.sliding_window, 5);
     assert_true(!c.sliding[0] && c.sliding[1] && !c.sliding[2]);
-    c = small("\"layer_types\": [\"full_attention\", \"full_attention\", \"full_attention\"]");
-    assert_int_equal(windowed(&c), 0);
 }
 
 static void test_rope_is_read_in_every_spelling(void **state)
@@ -339,6 +368,18 @@ static void test_rope_is_read_in_every_spelling(void **state)
               "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}");
     check_llama3(&c.rope[0], 8);
     check_llama3(&c.rope[1], 8);
+    /* Not given: the file's own, then max_position_embeddings. */
+    c = small("\"rope_parameters\": {\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8, "
+              "\"low_freq_factor\": 1, \"high_freq_factor\": 4}, \"max_position_embeddings\": 8192");
+    check_llama3(&c.rope[0], 8);
+    c = small("\"rope_parameters\": {\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8, "
+              "\"low_freq_factor\": 1, \"high_freq_factor\": 4}, \"original_max_position_embeddings\": 8192");
+    check_llama3(&c.rope[0], 8);
+    c = small("\"rope_theta\": 9, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}, "
+              "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 7}");
+    assert_true(c.rope[0].scaling == ROPE_LINEAR && c.rope[0].factor == 2 && c.rope[0].theta == 9);
+    c = small("\"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2}, \"rope_scaling\": {}");
+    assert_true(c.rope[0].scaling == ROPE_LINEAR && c.rope[1].scaling == ROPE_LINEAR);
     c = small("\"rope_parameters\": {\"partial_rotary_factor\": 0.25}");
     assert_int_equal(c.rope_width, 4);
     c = good("{\"model_type\": \"gemma3_text\", \"rope_parameters\": {"
@@ -382,8 +423,8 @@ static void test_what_is_not_computed_is_refused_by_name(void **state)
          "high_freq_factor is 4"},
         {"llama",
          "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1,"
-         "\"high_freq_factor\": 4}",
-         "original_max_position_embeddings is missing"},
+         "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 0}",
+         "original_max_position_embeddings is 0"},
         {"gemma3_text", "\"rope_parameters\": {\"rope_type\": \"default\"}",
          "full_attention and sliding_attention"},
         {"llama", "\"hidden_act\": \"relu\"", "hidden_act is \"relu\""},
@@ -403,12 +444,14 @@ static void test_what_is_not_computed_is_refused_by_name(void **state)
          "bnb_4bit_quant_type is \"fp4\""},
         {"llama", "\"quantization_config\": {\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}",
          "bnb_4bit_quant_type is missing"},
-        {"llama", "\"layer_types\": [\"full_attention\"]", "layer_types is a list"},
+        {"gemma2", "\"layer_types\": [\"full_attention\"]", "layer_types is a list"},
         {"gemma3_text", "\"num_hidden_layers\": 1, \"layer_types\": [\"chunked_attention\"]",
          "chunked_attention"},
         {"gemma3_text", "\"num_hidden_layers\": 1, \"layer_types\": [7]", "layer_types[0] is no string"},
-        {"llama", "\"num_hidden_layers\": 1, \"layer_types\": [\"sliding_attention\"]",
-         "sliding_window is missing"},
+        {"gemma2",
+         "\"num_hidden_layers\": 1, \"sliding_window\": null, \"layer_types\": [\"sliding_attention\"]",
+         "sliding_window is null"},
+        {"gemma3_text", "\"sliding_window\": null", "sliding_window is null"},
         {"qwen2", "\"hidden_size\": 64", "model_type is \"qwen2\""},
         {"gemma3", "\"text_config\": 5", "text_config is 5, want an object"},
         {"gemma3", "\"text_config\": {\"hidden_size\": -1}", "text_config.hidden_size is -1"},
@@ -491,6 +534,8 @@ int main(void)
         cmocka_unit_test(test_mistral),
         cmocka_unit_test(test_gemma2),
         cmocka_unit_test(test_gemma3),
+        cmocka_unit_test(test_fields_that_a_family_does_not_read),
+        cmocka_unit_test(test_gemma3_with_eyes),
         cmocka_unit_test(test_llama_defaults),
         cmocka_unit_test(test_single_fields),
         cmocka_unit_test(test_rope_is_read_in_every_spelling),

@@ -90,7 +90,7 @@ static char *repeated(const char *unit, size_t bytes)
     return b.data;
 }
 
-enum { POSTS = 60 };
+enum { POSTS = 40 };
 
 /* Short ones, ones of more than a pass, ones that are cut, with missions and without. */
 static void some_posts(struct rng *r, struct judge_input in[POSTS])
@@ -232,7 +232,7 @@ static void test_evidence_has_a_price(void **state)
     struct engine *g = open_engine(1);
     struct judge *plain = open_judge(g, false), *quoting = open_judge(g, true);
     double dearest = 0;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 150; i++) {
         static const char *const units[] = {"가",    "a ",     "a",    ". ",      "😀",
                                             "혼자 ", "\n친구", "</s>", "ㅋ\u200B"};
         struct judge_input in = {.text = i % 10 ? random_post(&r, (size_t)i)
@@ -259,12 +259,284 @@ static void test_evidence_has_a_price(void **state)
     engine_close(g);
 }
 
+/* ---- what is beside a model ---- */
+
+static int open_with(struct engine **g, const char *model, const char *adapter)
+{
+    const struct judge_options o = {.model = model, .adapter = adapter, .threads = 1};
+    return engine_open(g, &o, &error);
+}
+
+/* The folder with these notes: refused with that code, naming that. */
+static void refused(const char *notes, int code, const char *what)
+{
+    struct engine *g;
+    put_text("gyeol.json", notes);
+    assert_int_equal(open_with(&g, folder, NULL), code);
+    assert_null(g);
+    if (!strstr(error.msg, what))
+        fail_msg("\"%s\", want \"%s\"", error.msg, what);
+}
+
+#define AXIS(scale, up, threshold)                                                                           \
+    "{\"scale\": " scale ", \"up\": " up ", \"down\": 0, \"threshold\": " threshold "}"
+#define CALIBRATED(axis)                                                                                     \
+    "{\"base\": \"m.gguf\", \"calibration\": {\"axes\": {\"ei\": " axis ", \"sn\": " axis ", \"tf\": " axis  \
+    ", \"jp\": " axis "}}}"
+
+static void test_hostile_notes(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    refused("", ERR_FORMAT, "gyeol.json:1: ");
+    refused("[]", ERR_FORMAT, "want a JSON object");
+    refused("{\"base\": \"m.gguf\", \"base\": \"m.gguf\"}", ERR_FORMAT, "gyeol.json:1: ");
+    refused("{\"base\": 7}", ERR_FORMAT, "gyeol.json: base is 7");
+    refused("{\"base\": \"none.gguf\"}", ERR_MISSING, "/none.gguf: ");
+    refused("{\"base\": \"m.gguf\", \"adapter\": [\"a\"]}", ERR_FORMAT, "gyeol.json: adapter is a list");
+    refused("{\"base\": \"m.gguf\", \"adapter\": \"none\"}", ERR_MISSING, "/none/");
+    refused("{\"base\": \"m.gguf\", \"type\": 8}", ERR_FORMAT, "gyeol.json: type is 8");
+    refused("{\"base\": \"m.gguf\", \"type\": \"q8_0_and_more_than_fits\"}", ERR_FORMAT, "want f32");
+    refused("{\"base\": \"m.gguf\", \"type\": \"nf4\"}", ERR_FORMAT, "type is \"nf4\", want f32");
+    refused("{\"base\": \"m.gguf\", \"template\": {}}", ERR_FORMAT, "template is an object");
+    refused("{\"base\": \"m.gguf\", \"template\": \"x\"}", ERR_FORMAT, "template is \"x\", want");
+    refused("{\"base\": \"m.gguf\", \"calibration\": 7}", ERR_FORMAT, "gyeol.json: \"calibration\"");
+    refused("{\"base\": \"m.gguf\", \"calibration\": {}}", ERR_FORMAT, "calibration of ei");
+    refused(CALIBRATED(AXIS("1e300", "0", "0.5")), ERR_FORMAT, "calibration of ei: want scale");
+    refused(CALIBRATED(AXIS("0", "0", "0.5")), ERR_FORMAT, "calibration of ei: want scale");
+    refused(CALIBRATED(AXIS("1", "-1e300", "0.5")), ERR_FORMAT, "calibration of ei: want scale");
+    refused(CALIBRATED(AXIS("1", "0", "1.5")), ERR_FORMAT, "calibration of ei: want scale");
+    refused(CALIBRATED(AXIS("1", "0", "\"1\"")), ERR_FORMAT, "calibration of ei: ");
+    refused(CALIBRATED(AXIS("1", "0", "0.5")), ERR_STATE, "calibrated for another prompt");
+    for (int i = 0; i < 100000; i++)
+        buf_str(&b, "{\"a\":");
+    refused(b.data, ERR_FORMAT, "gyeol.json");
+    buf_deinit(&b);
+    char *long_one = repeated(" ", (1 << 20) + 1);
+    refused(long_one, ERR_LIMIT, "gyeol.json");
+    free(long_one);
+    unlink(in_folder("gyeol.json"));
+    ok(mkdir(in_folder("gyeol.json"), 0700));
+    struct engine *g;
+    assert_int_equal(open_with(&g, folder, NULL), ERR_FORMAT);
+    rmdir(in_folder("gyeol.json"));
+}
+
+/* A calibration as train calibrate would leave it, so far as it matters whose it is. */
+static void calibrate(struct engine *g)
+{
+    g->calibration.fitted = true;
+    for (int a = 0; a < AXES; a++)
+        g->calibration.axis[a] = (struct calibration_axis){1.5, -0.25, 0.125, 0.75};
+    memcpy(g->calibration.prompt_sha256, g->prompt.sha256, DIGEST_HEX);
+    memcpy(g->calibration.model_sha256, g->model_sha256, DIGEST_HEX);
+    memcpy(g->calibration.adapter_sha256, g->adapter_sha256, DIGEST_HEX);
+    ok(engine_save_calibration(g, &error));
+}
+
+static void test_a_calibration_is_of_one_model(void **state)
+{
+    (void)state;
+    struct engine *g;
+    char *text;
+    size_t n;
+    put_text("gyeol.json",
+             "{\"z\": 12345678901234567, \"base\": \"m.gguf\", \"calibration\": 1, \"a\": [0.1]}");
+    const struct judge_options again = {.model = folder, .recalibrate = true, .threads = 1};
+    ok(engine_open(&g, &again, &error));
+    assert_string_equal(g->home, in_folder("gyeol.json"));
+    assert_false(g->calibration.fitted);
+    calibrate(g);
+    ok(file_read(&text, &n, g->home, 1 << 20, &error));
+    const char *z = strstr(text, "\"z\": 12345678901234567"), *base = strstr(text, "\"base\": \"m.gguf\""),
+               *last = strstr(text, "\"a\": [\n  0.1");
+    assert_true(z && base && last && z < base && base < strstr(text, "\"calibration\"") && base < last);
+    free(text);
+    engine_close(g);
+    ok(open_with(&g, folder, NULL));
+    assert_true(g->calibration.fitted && g->calibration.axis[3].scale == 1.5);
+    static const char *const whose[] = {"another prompt", "another model", "another adapter"};
+    char *const digest[] = {g->prompt.sha256, g->model_sha256, g->adapter_sha256};
+    for (size_t i = 0; i < COUNT_OF(whose); i++) {
+        char was[DIGEST_HEX];
+        struct engine *other;
+        memcpy(was, digest[i], DIGEST_HEX);
+        memset(digest[i], '7', DIGEST_HEX - 1);
+        calibrate(g);
+        assert_int_equal(open_with(&other, folder, NULL), ERR_STATE);
+        assert_non_null(strstr(error.msg, whose[i]));
+        memcpy(digest[i], was, DIGEST_HEX);
+    }
+    engine_close(g);
+    unlink(in_folder("gyeol.json"));
+}
+
+static void make_adapter(void)
+{
+    struct bag *b = calloc(1, sizeof *b);
+    b->rng = (struct rng){9};
+    for (int layer = 0; layer < 2; layer++) {
+        char name[100];
+        snprintf(name, sizeof name, "base_model.model.model.layers.%d.self_attn.q_proj.lora_A.weight", layer);
+        bag_add(b, name, DT_F32, 2, 2, 64, NULL);
+        memcpy(strstr(name, "lora_A"), "lora_B", 6);
+        bag_add(b, name, DT_F32, 2, 64, 2, NULL);
+    }
+    ok(mkdir(in_folder("a"), 0700));
+    bag_write(b, 0, b->n, "a/adapter_model.safetensors");
+    put_text("a/adapter_config.json",
+             "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}");
+    bag_free(b);
+}
+
+static void test_an_adapter_has_a_calibration_of_its_own(void **state)
+{
+    (void)state;
+    struct engine *g;
+    char a[400];
+    make_adapter();
+    snprintf(a, sizeof a, "%s", in_folder("a"));
+    put_text("gyeol.json", "{\"base\": \"m.gguf\", \"adapter\": \"a\"}");
+    ok(open_with(&g, folder, NULL));
+    assert_non_null(g->adapter);
+    calibrate(g);
+    engine_close(g);
+    ok(open_with(&g, folder, NULL));
+    assert_true(g->calibration.fitted);
+    engine_close(g);
+    ok(open_with(&g, folder, "none")); /* the base alone: neither calibrated by that, nor will it be there */
+    assert_true(!g->adapter && !g->calibration.fitted);
+    assert_string_equal(g->home, in_folder("m.gguf.gyeol.json"));
+    engine_close(g);
+    ok(open_with(&g, folder, a));
+    assert_true(g->adapter && !g->calibration.fitted);
+    assert_string_equal(g->home, in_folder("a/gyeol.json"));
+    calibrate(g);
+    engine_close(g);
+    put_text("gyeol.json", "{\"base\": \"m.gguf\", \"adapter\": \"a\"}"); /* what the adapter brings counts */
+    ok(open_with(&g, folder, NULL));
+    assert_true(g->calibration.fitted);
+    assert_string_equal(g->home, in_folder("gyeol.json"));
+    engine_close(g);
+    ok(open_with(&g, model_path, a));
+    assert_true(g->adapter && g->calibration.fitted);
+    engine_close(g);
+    unlink(in_folder("gyeol.json"));
+    unlink(in_folder("a/gyeol.json"));
+    unlink(in_folder("a/adapter_config.json"));
+    unlink(in_folder("a/adapter_model.safetensors"));
+    rmdir(a);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct engine *g;
+    char path[400];
+    put_text("gyeol.json", "{\"base\": \"m.gguf\"}");
+    snprintf(path, sizeof path, "%s//", folder);
+    ok(open_with(&g, path, NULL));
+    assert_string_equal(g->name, strrchr(folder, '/') + 1);
+    engine_close(g);
+    ok(open_with(&g, model_path, NULL));
+    assert_string_equal(g->name, "m.gguf");
+    engine_close(g);
+    unlink(in_folder("gyeol.json"));
+}
+
+/* ---- packs ---- */
+
+enum { SOURCE_AT = 154, PAGE = 4096 }; /* where a pack's header keeps the source's digest; its length */
+
+static void test_a_pack_that_is_none(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    struct engine *g;
+    struct stat st;
+    char pack[400], *bytes, sha256[DIGEST_HEX];
+    size_t n;
+    ok(open_with(&g, model_path, NULL));
+    memcpy(sha256, g->model_sha256, DIGEST_HEX);
+    engine_close(g);
+    snprintf(pack, sizeof pack, "%s", in_folder("m.gguf.bf16.w16.pack"));
+    ok(file_read(&bytes, &n, pack, 1 << 26, &error));
+    assert_memory_equal(bytes + SOURCE_AT, sha256, DIGEST_HEX);
+    for (int i = 0; i < 8; i++) {
+        char *bad = malloc(n);
+        memcpy(bad, bytes, n);
+        if (i == 0)
+            memset(bad, 0, PAGE);
+        else if (i == 1)
+            memset(bad + SOURCE_AT, 'a', DIGEST_HEX); /* a string without an end */
+        else if (i == 2)
+            bad[SOURCE_AT] = 'X';
+        else if (i < 6)
+            for (size_t k = 0; k < SOURCE_AT; k++)
+                bad[k] ^= (char)rng_below(&r, i == 5 ? 256 : 2);
+        ok(file_write(pack, bad, i == 6 ? n - 1 : i == 7 ? PAGE / 2 : n, &error));
+        free(bad);
+        ok(open_with(&g, model_path, NULL));
+        assert_string_equal(g->model_sha256, sha256);
+        engine_close(g);
+        char *again;
+        size_t len;
+        ok(file_read(&again, &len, pack, 1 << 26, &error));
+        assert_int_equal(len, n);
+        assert_memory_equal(again, bytes, n);
+        free(again);
+    }
+    free(bytes);
+    unlink(pack);
+    ok(mkfifo(pack, 0600)); /* must not wait for a writer */
+    ok(chmod(model_path, 0640));
+    ok(open_with(&g, model_path, NULL));
+    engine_close(g);
+    assert_int_equal(stat(pack, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && (st.st_mode & 0777) == 0640); /* whoever may read the model */
+    DIR *d = opendir(folder);
+    for (struct dirent *at; (at = readdir(d));)
+        assert_null(strstr(at->d_name, ".tmp"));
+    closedir(d);
+}
+
+/* ---- damaged weights ---- */
+
+static void test_what_is_no_number_decides_nothing(void **state)
+{
+    (void)state;
+    char *bytes, path[400];
+    size_t n;
+    struct engine *g;
+    struct judge_verdict v;
+    const struct judge_input in = {.text = "나는 친구들이랑 노는게 재밌어"};
+    float logits[1][AXES][3];
+    snprintf(path, sizeof path, "%s", in_folder("nan.gguf"));
+    ok(file_read(&bytes, &n, model_path, 1 << 26, &error));
+    memset(bytes + n - 256, 0xFF, 256); /* the last norm */
+    ok(file_write(path, bytes, n, &error));
+    free(bytes);
+    ok(open_with(&g, path, NULL));
+    struct judge *j = open_judge(g, true);
+    assert_int_equal(judge_text(j, &in, &v, &error), ERR_FORMAT);
+    assert_non_null(strstr(error.msg, "nan.gguf: its answer on ei is no number"));
+    assert_int_equal(onepass_logits(g, &in, 1, logits, &error), ERR_FORMAT);
+    judge_close(j);
+    engine_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_company_changes_nothing),
         cmocka_unit_test(test_several_callers),
         cmocka_unit_test(test_evidence_has_a_price),
+        cmocka_unit_test(test_hostile_notes),
+        cmocka_unit_test(test_a_calibration_is_of_one_model),
+        cmocka_unit_test(test_an_adapter_has_a_calibration_of_its_own),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_a_pack_that_is_none),
+        cmocka_unit_test(test_what_is_no_number_decides_nothing),
     };
     return cmocka_run_group_tests_name("engine", tests, setup, folder_remove);
 }

@@ -371,7 +371,8 @@ static int bench_start(const struct arguments *o, struct err *e)
     memcpy(ms, g->open_ms, sizeof g->open_ms);
     for (size_t i = 0; i < STEPS; i++)
         total += ms[i];
-    json_t *v = json_pack("{s:s, s:s}", "model", o->model, "type", model_type_name[g->model->type]);
+    json_t *v =
+        json_pack("{s:o, s:s}", "model", cli_json_text(o->model), "type", model_type_name[g->model->type]);
     for (size_t i = 0; i < STEPS; i++) {
         json_object_set_new(v, steps[i], cli_json_real(ms[i], 3));
         if (!o->json)

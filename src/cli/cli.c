@@ -129,7 +129,7 @@ int cli_judge_defaults(struct judge_options *o, struct err *e)
     bool linear = o->mode && strcmp(o->mode, "linear") == 0;
     if (!o->model && model && *model && !linear)
         o->model = model;
-    if (!o->adapter && adapter && *adapter && o->model && !linear)
+    if (!o->adapter && adapter && *adapter && !linear && judge_is_language_model(o->model))
         o->adapter = adapter;
     return 0;
 }
@@ -174,8 +174,9 @@ json_t *cli_json_scores(const int scores[AXES])
 json_t *cli_json_identity(const struct judge *j)
 {
     const struct judge_identity *id = &j->identity;
-    return json_pack("{s:s, s:s, s:s, s:s?}", "mode", id->mode, "model", id->model, "model_sha256",
-                     id->model_sha256, "adapter_sha256", *id->adapter_sha256 ? id->adapter_sha256 : NULL);
+    return json_pack("{s:s, s:o, s:s, s:s?}", "mode", id->mode, "model", cli_json_text(id->model),
+                     "model_sha256", id->model_sha256, "adapter_sha256",
+                     *id->adapter_sha256 ? id->adapter_sha256 : NULL);
 }
 
 json_t *cli_json_text(const char *s)

@@ -200,9 +200,9 @@ static int run(int argc, char **argv)
         return cli_usage(&cmd_batch, "\"%.60s\": takes no argument", argv[optind]);
     stop_install();
     o.judge.quotes = true;
-    rc = cli_judge_open(&j, &o.judge, &e);
+    rc = store_open(&s, cli_database(o.db), STORE_EXISTING, &e);
     if (!rc)
-        rc = store_open(&s, cli_database(o.db), STORE_EXISTING, &e);
+        rc = cli_judge_open(&j, &o.judge, &e); /* packing a model may take minutes */
     if (!rc)
         rc = o.follow ? follow(&o, s, j, &e) : judge_once(&o, s, j, &e);
     store_close(s);

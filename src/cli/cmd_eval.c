@@ -138,10 +138,11 @@ static int print_json(const struct evaluation *v, const struct arguments *o, con
         json_object_set_new(x, "majority", cli_json_real(m->majority, 4));
         json_object_set_new(axes, axis_info[a].key, x);
     }
-    return cli_print_json(json_pack("{s:s, s:I, s:o, s:o, s:o, s:{s:o, s:o, s:o}}", "data", o->path, "rows",
-                                    (json_int_t)v->n, "judge", cli_json_identity(j), "axes", axes, "overall",
-                                    overall_json(&v->metrics), "latency_ms", "p50", cli_json_real(v->p50, 4),
-                                    "p95", cli_json_real(v->p95, 4), "mean", cli_json_real(v->mean, 4)));
+    return cli_print_json(json_pack("{s:o, s:I, s:o, s:o, s:o, s:{s:o, s:o, s:o}}", "data",
+                                    cli_json_text(o->path), "rows", (json_int_t)v->n, "judge",
+                                    cli_json_identity(j), "axes", axes, "overall", overall_json(&v->metrics),
+                                    "latency_ms", "p50", cli_json_real(v->p50, 4), "p95",
+                                    cli_json_real(v->p95, 4), "mean", cli_json_real(v->mean, 4)));
 }
 
 static void print_figure(double v)
@@ -185,9 +186,9 @@ static int evaluate(struct arguments *o, struct err *e)
     struct labelled_posts p = {0};
     struct judge *j = NULL;
     struct evaluation v = {0};
-    int rc = cli_judge_open(&j, &o->judge, e);
+    int rc = labelled_read(&p, o->path, e);
     if (!rc)
-        rc = labelled_read(&p, o->path, e);
+        rc = cli_judge_open(&j, &o->judge, e);
     if (!rc && *p.ignored)
         log_write(LOG_WARN, "%s: ignored columns: %s", o->path, p.ignored);
     if (!rc)

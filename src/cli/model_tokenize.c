@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "format/tokenizer_file.h"
+#include "model/source.h"
 #include "text/utf8.h"
 
 #include <stdio.h>
@@ -82,13 +83,25 @@ static int print_all(const struct arguments *o, const struct tokenizer *t, const
     return rc;
 }
 
+/* A judge directory's tokenizer is its base's. */
+static int open_tokenizer(struct tokenizer **out, const char *path, struct err *e)
+{
+    struct source s;
+    int rc = source_find(&s, path, "none", e);
+    if (rc)
+        return rc;
+    rc = tokenizer_open(out, s.base, e);
+    source_close(&s);
+    return rc;
+}
+
 static int run_tokenize(const struct arguments *o, struct err *e)
 {
     struct tokenizer *t;
     char *owned = NULL;
     const char *text = o->text;
     size_t n = strlen(text);
-    int rc = tokenizer_open(&t, o->model, e);
+    int rc = open_tokenizer(&t, o->model, e);
     if (rc)
         return rc;
     if (!strcmp(text, "-")) {
@@ -133,7 +146,9 @@ const struct command cmd_model_tokenize = {
     "Prints the token ids of a text (or of standard input, byte for byte), separated by spaces, on one line. "
     "No\n"
     "token is added that the text does not hold. MODEL is a Hugging Face directory, one of its files\n"
-    "(tokenizer.json, tokenizer.model, vocab.json, vocab.txt) or a GGUF file, with or without weights.\n\n"
+    "(tokenizer.json, tokenizer.model, vocab.json, vocab.txt), a GGUF file with or without weights, or a "
+    "judge\n"
+    "directory.\n\n"
     "  --lines      every line of the input is a text\n"
     "  --special    control tokens written out in the text, such as <s>, are that token, not characters\n"
     "  --ids-only   only the ids (the default: for scripts that say so)\n"

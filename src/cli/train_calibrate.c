@@ -5,6 +5,7 @@
 #include "train/engine_calibrate.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { OPT_DATA = OPT_FIRST, OPT_BUDGET, OPT_JSON };
 
@@ -46,8 +47,9 @@ static int print_fit(const struct arguments *o, const struct engine *g, const st
                 f->unneeded[a]);
     }
     if (o->json)
-        return cli_print_json(json_pack("{s:s, s:I, s:s, s:o}", "data", o->data, "rows",
-                                        (json_int_t)g->calibration.rows, "out", g->home, "axes", axes));
+        return cli_print_json(json_pack("{s:o, s:I, s:o, s:o}", "data", cli_json_text(o->data), "rows",
+                                        (json_int_t)g->calibration.rows, "out", cli_json_text(g->home),
+                                        "axes", axes));
     json_decref(axes);
     printf("%s written: calibrated on %lld rows\n", g->home, (long long)g->calibration.rows);
     return EXIT_OK;
@@ -101,6 +103,9 @@ static int run(int argc, char **argv)
         return cli_usage(&cmd_train_calibrate, "%.40s: unexpected", argv[optind]);
     if (!o.data)
         return cli_usage(&cmd_train_calibrate, "--data is missing");
+    if (o.judge.mode && strcmp(o.judge.mode, "one-pass") != 0)
+        return cli_usage(&cmd_train_calibrate, "--mode %.40s: one-pass alone is calibrated here",
+                         o.judge.mode);
     rc = cli_judge_defaults(&o.judge, &e);
     if (rc)
         return cli_fail(&e);

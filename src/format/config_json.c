@@ -1,7 +1,7 @@
 /* config.json of the families this engine computes. What a file leaves out has the value of that family's
- * configuration class in Transformers (configuration_llama.py, _mistral.py, _gemma2.py, _gemma3.py), which is
- * also what decides which fields a family knows: hidden_act means nothing to Gemma, sliding_window nothing to
- * Llama. */
+ * configuration class in Transformers (configuration_llama.py, _mistral.py, _gemma2.py, _gemma3.py). Which
+ * fields a family knows is decided there and in its modeling file: hidden_act means nothing to Gemma, biases
+ * nothing to Mistral, windows nothing to Llama, layer_types nothing to either. */
 #include "base/size.h"
 #include "format/config_int.h"
 
@@ -19,17 +19,19 @@
 static const struct family {
     const char *model_type;
     bool gemma, local_rope;
-    uint32_t period; /* of windowed layers; 0: all of them */
+    bool attention_bias, mlp_bias, attention_softcap; /* fields that it reads */
+    uint32_t period;                                  /* of windowed layers; 0: all of them */
     struct config defaults;
 } families[] = {
-    {"llama", .defaults = {.architecture = "llama", LLAMA, .ff_width = 11008, .context = 2048}},
+    {"llama", .attention_bias = true, .mlp_bias = true,
+     .defaults = {.architecture = "llama", LLAMA, .ff_width = 11008, .context = 2048}},
     {"mistral", .defaults = {.architecture = "mistral",
                              LLAMA,
                              .ff_width = 14336,
                              .kv_heads = 8,
                              .context = 131072,
                              .sliding_window = 4096}},
-    {"gemma2", .gemma = true, .period = 2,
+    {"gemma2", .gemma = true, .attention_bias = true, .attention_softcap = true, .period = 2,
      .defaults = {.architecture = "gemma2",
                   GEMMA,
                   .vocabulary = 256000,
@@ -37,7 +39,7 @@ static const struct family {
                   .attention_softcap = 50,
                   .logit_softcap = 30,
                   .rope = {{.theta = 10000}, {.theta = 10000}}}},
-    {"gemma3_text", .gemma = true, .local_rope = true, .period = 6,
+    {"gemma3_text", .gemma = true, .local_rope = true, .attention_bias = true, .period = 6,
      .defaults = {.architecture = "gemma3",
                   GEMMA,
                   .vocabulary = 262208,
@@ -96,11 +98,13 @@ static int read_activation(struct config *c, const struct fields *f, const char 
     return fields_bad(f, key, "\"silu\", \"gelu\", \"gelu_pytorch_tanh\" or \"gelu_new\"", e);
 }
 
-static int read_biases(struct config *c, const struct fields *f, struct err *e)
+static int read_biases(struct config *c, const struct fields *f, const struct family *family, struct err *e)
 {
-    int rc = fields_bool(f, "attention_bias", &c->qkv_bias, e);
+    int rc = 0;
+    if (family->attention_bias)
+        rc = fields_bool(f, "attention_bias", &c->qkv_bias, e);
     c->o_bias = c->qkv_bias;
-    if (!rc)
+    if (!rc && family->mlp_bias)
         rc = fields_bool(f, "mlp_bias", &c->mlp_bias, e);
     return rc ? rc : fields_bool(f, "tie_word_embeddings", &c->tied, e);
 }
@@ -129,19 +133,19 @@ static int read_layer_types(struct config *c, const struct fields *f, struct err
 static int read_windows(struct config *c, const struct fields *f, const struct family *family, struct err *e)
 {
     uint32_t period = family->period;
+    if (c->sliding_window == 0)
+        return 0; /* a family without windows, whatever the file says */
     int rc = fields_u32(f, "sliding_window", &c->sliding_window, 1, 1u << 30, e);
     if (fields_is_null(f, "sliding_window"))
         c->sliding_window = 0;
     if (!rc && family->local_rope)
-        rc = fields_u32(f, "_sliding_window_pattern", &period, 1, CONFIG_LAYERS_MAX, e);
-    if (!rc && family->local_rope)
         rc = fields_u32(f, "sliding_window_pattern", &period, 1, CONFIG_LAYERS_MAX, e);
     if (rc)
         return rc;
-    if (fields_get(f, "layer_types"))
+    if (family->gemma && fields_get(f, "layer_types"))
         return read_layer_types(c, f, e);
-    if (strcmp(family->model_type, "llama") == 0)
-        c->sliding_window = 0;
+    if (c->sliding_window == 0 && family->local_rope && period > 1)
+        return fields_bad(f, "sliding_window", "a number: local layers have windows", e);
     config_set_period(c, period);
     return 0;
 }
@@ -155,11 +159,12 @@ static int read_softcap(float *cap, const struct fields *f, const char *key, str
     return fields_positive(f, key, cap, e);
 }
 
-static int read_gemma(struct config *c, const struct fields *f, struct err *e)
+/* Gemma 3's configuration class has attn_logit_softcapping too, but its attention is never told. */
+static int read_gemma(struct config *c, const struct fields *f, const struct family *family, struct err *e)
 {
     float scalar = 256;
     int rc = fields_positive(f, "query_pre_attn_scalar", &scalar, e);
-    if (!rc)
+    if (!rc && family->attention_softcap)
         rc = read_softcap(&c->attention_softcap, f, "attn_logit_softcapping", e);
     if (!rc)
         rc = read_softcap(&c->logit_softcap, f, "final_logit_softcapping", e);
@@ -285,15 +290,26 @@ static int read_text(struct config *c, const struct fields *f, const struct fami
     if (!rc)
         rc = read_activation(c, f, family->gemma ? "hidden_activation" : "hidden_act", e);
     if (!rc)
-        rc = read_biases(c, f, e);
+        rc = read_biases(c, f, family, e);
     if (!rc)
         rc = config_rope_json(c, f, family->local_rope, e);
     if (!rc)
         rc = read_windows(c, f, family, e);
     if (!rc)
-        rc = family->gemma ? read_gemma(c, f, e) : read_multipliers(c, f, e);
+        rc = family->gemma ? read_gemma(c, f, family, e) : read_multipliers(c, f, e);
     if (!rc)
         rc = refuse_variants(f, e);
+    return rc;
+}
+
+/* What Gemma3ForConditionalGeneration does otherwise than Gemma3ForCausalLM: its logits are never capped, and
+ * the file's own tie_word_embeddings, outside text_config, can untie the head as well. */
+static int read_eyes(struct config *c, const struct fields *root, struct err *e)
+{
+    bool tied = true;
+    int rc = fields_bool(root, "tie_word_embeddings", &tied, e);
+    c->tied = c->tied && tied;
+    c->logit_softcap = 0;
     return rc;
 }
 
@@ -311,6 +327,8 @@ static int read_root(struct config *c, const struct fields *root, struct err *e)
         rc = find_family(&family, &text, e);
     if (!rc)
         rc = read_text(c, &text, family, e);
+    if (!rc && with_eyes)
+        rc = read_eyes(c, root, e);
     if (!rc && with_eyes)
         rc = read_ids(c, &text, e);
     if (!rc)

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define LARGEST 1e9
+
 void calibration_none(struct calibration *c)
 {
     *c = (struct calibration){0};
@@ -30,10 +32,13 @@ static int read_axis(struct calibration_axis *k, const char *name, const char *a
     if (json_unpack_ex((json_t *)v, &why, 0, "{s:F, s:F, s:F, s:F}", "scale", &k->scale, "up", &k->up, "down",
                        &k->down, "threshold", &k->threshold))
         return err_set(e, ERR_FORMAT, "%s: calibration of %s: %.100s", name, axis, why.text);
-    if (!(k->scale > 0) || !isfinite(k->scale) || !isfinite(k->up) || !isfinite(k->down) ||
+    /* Bounds that no logit of 32 bits can bring to infinity. */
+    if (!(k->scale > 0 && k->scale <= LARGEST) || !(fabs(k->up) <= LARGEST) || !(fabs(k->down) <= LARGEST) ||
         !(k->threshold >= 0 && k->threshold <= 1))
-        return err_set(e, ERR_FORMAT,
-                       "%s: calibration of %s: want scale > 0, finite biases, threshold in 0..1", name, axis);
+        return err_set(
+            e, ERR_FORMAT,
+            "%s: calibration of %s: want scale in 0..%g, biases of at most that, threshold in 0..1", name,
+            axis, LARGEST);
     return 0;
 }
 
@@ -57,6 +62,7 @@ int calibration_read(struct calibration *c, const char *name, const json_t *v, s
     }
     read_digest(c->prompt_sha256, v, "prompt_sha256");
     read_digest(c->model_sha256, v, "model_sha256");
+    read_digest(c->adapter_sha256, v, "adapter_sha256");
     read_digest(c->data_sha256, v, "data_sha256");
     c->rows = json_integer_value(json_object_get(v, "rows"));
     c->fitted = true;
@@ -72,7 +78,7 @@ json_t *calibration_json(const struct calibration *c)
                             json_pack("{s:f, s:f, s:f, s:f}", "scale", k->scale, "up", k->up, "down", k->down,
                                       "threshold", k->threshold));
     }
-    return json_pack("{s:o, s:s, s:s, s:s, s:I}", "axes", axes, "prompt_sha256", c->prompt_sha256,
-                     "model_sha256", c->model_sha256, "data_sha256", c->data_sha256, "rows",
-                     (json_int_t)c->rows);
+    return json_pack("{s:o, s:s, s:s, s:s, s:s, s:I}", "axes", axes, "prompt_sha256", c->prompt_sha256,
+                     "model_sha256", c->model_sha256, "adapter_sha256", c->adapter_sha256, "data_sha256",
+                     c->data_sha256, "rows", (json_int_t)c->rows);
 }

@@ -17,7 +17,9 @@ struct calibration_axis {
 struct calibration {
     bool fitted; /* false: probabilities as the model gives them, and the likeliest of the three decides */
     struct calibration_axis axis[AXES];
-    char prompt_sha256[DIGEST_HEX], model_sha256[DIGEST_HEX], data_sha256[DIGEST_HEX];
+    char prompt_sha256[DIGEST_HEX], model_sha256[DIGEST_HEX];
+    char adapter_sha256[DIGEST_HEX]; /* "" without adapter */
+    char data_sha256[DIGEST_HEX];
     int64_t rows;
 };
 
@@ -26,8 +28,7 @@ void calibration_none(struct calibration *c);
 /* Probabilities and decision of one axis from the logits of up, keep, down. */
 void calibration_decide(const struct calibration *c, int axis, const float logit[3], struct judge_axis *out);
 
-/* The object under "calibration" in gyeol.json. `name` for messages. A calibration of another prompt is
- * refused. */
+/* The object under "calibration" in gyeol.json. `name` for messages. Whose it is stays to be compared. */
 int calibration_read(struct calibration *c, const char *name, const json_t *v, struct err *e) MUST_CHECK;
 json_t *calibration_json(const struct calibration *c);
 

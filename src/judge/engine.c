@@ -3,146 +3,98 @@
 #include "base/file.h"
 #include "base/when.h"
 #include "format/chat_file.h"
+#include "format/fields.h"
 #include "format/tokenizer_file.h"
 #include "model/generate.h"
 #include "model/pack.h"
+#include "model/source.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { JSON_LIMIT = 1 << 20, POSITIONS = 2048 };
+enum { JSON_LIMIT = 1 << 20, POSITIONS = 2048, POSITIONS_MAX = 1 << 15 };
 
-/* What gyeol.json and the options together say. All owned. */
-struct plan {
-    char *base, *adapter, *home;
-    char type[16], chat[32];
-    json_t *calibration; /* borrowed from one of the two */
-    json_t *judge, *tuned;
+/* What is noted beside a model or an adapter: gyeol.json in a directory, FILE.gyeol.json beside a file. */
+struct notes {
+    char *file;
+    json_t *root;         /* NULL when there is no such file */
+    struct fields fields; /* of root, or of nothing */
 };
+
+/* What the notes and the options together say. */
+struct plan {
+    struct source where; /* base and adapter, not opened */
+    struct notes model, adapter, base;
+    struct notes *home;              /* keeps the calibration of this base with this adapter */
+    const struct notes *calibration; /* has one; NULL: there is none */
+};
+
+static void notes_deinit(struct notes *n)
+{
+    free(n->file);
+    json_decref(n->root);
+}
 
 static void plan_deinit(struct plan *p)
 {
-    free(p->base);
-    free(p->adapter);
-    free(p->home);
-    json_decref(p->judge);
-    json_decref(p->tuned);
+    source_close(&p->where);
+    notes_deinit(&p->model);
+    notes_deinit(&p->adapter);
+    notes_deinit(&p->base);
 }
 
-static char *join(const char *dir, const char *name)
-{
-    char *s = NULL;
-    if (*name == '/')
-        return strdup(name);
-    return asprintf(&s, "%s/%s", dir, name) < 0 ? NULL : s;
-}
-
-static bool is_directory(const char *path)
+static int read_object(json_t **root, struct fields *f, const char *file, struct err *e)
 {
     struct stat st;
-    return !stat(path, &st) && S_ISDIR(st.st_mode);
+    *root = NULL;
+    *f = (struct fields){.file = file};
+    if (stat(file, &st))
+        return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(e, "%s", file);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_FORMAT, "%s: not a regular file", file);
+    return fields_read(f, root, file, JSON_LIMIT, e);
 }
 
-/* A JSON object from path, or NULL when there is no such file. */
-static int load_json(json_t **out, const char *path, struct err *e)
+static int notes_read(struct notes *n, const char *path, struct err *e)
 {
-    char *text;
-    size_t n;
-    json_error_t why;
     struct stat st;
-    *out = NULL;
-    if (stat(path, &st))
-        return 0;
-    int rc = file_read(&text, &n, path, JSON_LIMIT, e);
-    if (rc)
-        return rc;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-    free(text);
-    if (!*out)
-        return err_set(e, ERR_FORMAT, "%s:%d: %.200s", path, why.line, why.text);
-    if (!json_is_object(*out)) {
-        json_decref(*out);
-        *out = NULL;
-        return err_set(e, ERR_FORMAT, "%s: want an object", path);
+    bool directory = !stat(path, &st) && S_ISDIR(st.st_mode);
+    if (asprintf(&n->file, directory ? "%s/gyeol.json" : "%s.gyeol.json", path) < 0) {
+        n->file = NULL;
+        return err_set(e, ERR_MEMORY, "out of memory");
     }
-    return 0;
+    return read_object(&n->root, &n->fields, n->file, e);
 }
 
-static void copy_text(char *to, size_t size, const json_t *o, const char *key)
+/* A judge directory's calibration is of its base with its own adapter; an adapter brings its own. */
+static int find_calibration(struct plan *p, const struct judge_options *o, struct err *e)
 {
-    const char *s = json_string_value(json_object_get(o, key));
-    if (s && !*to)
-        snprintf(to, size, "%s", s);
-}
-
-/* A judge directory has a gyeol.json with "base"; its adapter is the one named there unless another is given.
- */
-static int read_judge_directory(struct plan *p, const char *dir, const char *file, const char *adapter,
-                                struct err *e)
-{
-    const char *base = json_string_value(json_object_get(p->judge, "base"));
-    const char *own = json_string_value(json_object_get(p->judge, "adapter"));
-    if (!base)
-        return 0;
-    p->base = join(dir, base);
-    if (own && !adapter)
-        p->adapter = join(dir, own);
-    /* Its calibration belongs to the base with its own adapter. */
-    if (!adapter || (!own && strcmp(adapter, "none") == 0)) {
-        p->calibration = json_object_get(p->judge, "calibration");
-        p->home = strdup(file);
+    int rc = 0;
+    p->home = &p->model;
+    if (o->adapter && p->where.adapter) {
+        p->home = &p->adapter;
+    } else if (p->where.judge && o->adapter && fields_get(&p->model.fields, "adapter")) {
+        p->home = &p->base;
+        rc = notes_read(&p->base, p->where.base, e);
     }
-    return p->base ? 0 : err_set(e, ERR_MEMORY, "out of memory");
-}
-
-static int read_adapter_notes(struct plan *p, struct err *e)
-{
-    char *file = join(p->adapter, "gyeol.json");
-    int rc = file ? load_json(&p->tuned, file, e) : err_set(e, ERR_MEMORY, "out of memory");
-    if (!rc && !p->calibration)
-        p->calibration = json_object_get(p->tuned, "calibration");
-    if (!p->home)
-        p->home = file;
-    else
-        free(file);
+    if (!rc && fields_get(&p->home->fields, "calibration"))
+        p->calibration = p->home;
+    else if (!rc && fields_get(&p->adapter.fields, "calibration"))
+        p->calibration = &p->adapter;
     return rc;
-}
-
-/* Where the model's own notes are: gyeol.json in a directory, FILE.gyeol.json beside a file. */
-static int read_notes(struct plan *p, const char *model, char **file, struct err *e)
-{
-    *file = NULL;
-    if (is_directory(model))
-        *file = join(model, "gyeol.json");
-    else if (asprintf(file, "%s.gyeol.json", model) < 0)
-        *file = NULL;
-    return *file ? load_json(&p->judge, *file, e) : err_set(e, ERR_MEMORY, "out of memory");
 }
 
 static int make_plan(struct plan *p, const struct judge_options *o, struct err *e)
 {
-    char *file;
-    int rc = read_notes(p, o->model, &file, e);
-    if (!rc && is_directory(o->model))
-        rc = read_judge_directory(p, o->model, file, o->adapter, e);
-    if (!rc && !p->base)
-        p->base = strdup(o->model);
-    if (!rc && o->adapter && strcmp(o->adapter, "none") != 0)
-        p->adapter = strdup(o->adapter);
-    if (!rc && p->adapter)
-        rc = read_adapter_notes(p, e);
-    if (!rc && !p->home) {
-        p->home = file;
-        file = NULL;
-        p->calibration = json_object_get(p->judge, "calibration");
-    }
-    free(file);
-    copy_text(p->type, sizeof p->type, p->judge, "type");
-    copy_text(p->chat, sizeof p->chat, p->tuned, "template");
-    copy_text(p->chat, sizeof p->chat, p->judge, "template");
-    return rc;
+    int rc = notes_read(&p->model, o->model, e);
+    if (!rc)
+        rc = source_find(&p->where, o->model, o->adapter, e);
+    if (!rc && p->where.adapter)
+        rc = notes_read(&p->adapter, p->where.adapter, e);
+    return rc ? rc : find_calibration(p, o, e);
 }
 
 /* --- the parts */
@@ -167,10 +119,15 @@ static enum model_type natural_type(const struct checkpoint *c)
 static int choose_type(enum model_type *type, const struct plan *p, const struct judge_options *o,
                        const struct checkpoint *c, struct err *e)
 {
-    const char *name = o->type ? o->type : *p->type ? p->type : NULL;
+    static const char want[] = "f32, bf16, q8_0 or q4_0";
+    const char *name = o->type;
+    int rc = name ? 0 : fields_string(&p->model.fields, "type", &name, e);
+    if (rc)
+        return rc;
     int t = name ? model_type_parse(name) : (int)natural_type(c);
     if (t < 0 || t == MODEL_NF4)
-        return err_set(e, ERR_USAGE, "--type %.40s: want f32, bf16, q8_0 or q4_0", name);
+        return o->type ? err_set(e, ERR_USAGE, "--type %.40s: want %s", name, want)
+                       : fields_bad(&p->model.fields, "type", want, e);
     *type = (enum model_type)t;
     return 0;
 }
@@ -178,7 +135,7 @@ static int choose_type(enum model_type *type, const struct plan *p, const struct
 static int open_weights(struct engine *g, const struct plan *p, const struct judge_options *o, struct err *e)
 {
     enum model_type type = MODEL_F32;
-    int rc = checkpoint_open(&g->checkpoint, p->base, e);
+    int rc = checkpoint_open(&g->checkpoint, p->where.base, e);
     if (!rc)
         rc = choose_type(&type, p, o, g->checkpoint, e);
     if (!rc)
@@ -188,51 +145,105 @@ static int open_weights(struct engine *g, const struct plan *p, const struct jud
 
 static int open_adapter(struct engine *g, const struct plan *p, struct err *e)
 {
-    if (!p->adapter)
+    const char *dir = p->where.adapter;
+    char *file;
+    if (!dir)
         return 0;
-    char *file = join(p->adapter, "adapter_model.safetensors");
-    struct file_map map = {0};
-    int rc = file ? peft_open(&g->peft, p->adapter, &g->model->config, g->model_sha256, e)
-                  : err_set(e, ERR_MEMORY, "out of memory");
+    if (asprintf(&file, "%s/adapter_model.safetensors", dir) < 0)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    int rc = peft_open(&g->peft, dir, &g->model->config, g->model_sha256, e);
     if (!rc)
         rc = adapter_load(&g->adapter, g->peft, g->model, e);
     if (!rc)
-        rc = file_map_open(&map, file, e);
-    if (!rc)
-        digest_sha256(g->adapter_sha256, map.data, map.len);
-    file_map_close(&map);
+        rc = pack_file_sha256(g->adapter_sha256, file, e);
     free(file);
     return rc;
 }
 
+/* The option's template, that of the adapter's notes or of the model's, or NULL: the model's own. */
+static int choose_chat(const struct chat_template **chat, const struct plan *p, const struct judge_options *o,
+                       struct err *e)
+{
+    const struct fields *noted =
+        fields_get(&p->adapter.fields, "template") ? &p->adapter.fields : &p->model.fields;
+    const char *name = o->chat;
+    int rc = name ? 0 : fields_string(noted, "template", &name, e);
+    *chat = name ? chat_find(name) : NULL;
+    if (rc || !name || *chat)
+        return rc;
+    return o->chat ? err_set(e, ERR_USAGE, "--template %.40s: want one of %s", name, chat_names())
+                   : fields_bad(noted, "template", chat_names(), e);
+}
+
+/* Counts that a tokenizer may not make absurd: a branch without a token has no end to judge at, and a post's
+ * last token must share a pass with all branches. */
+static int check_prompt(const struct prompt *p, struct err *e)
+{
+    size_t total = 0, least = SIZE_MAX;
+    for (int a = 0; a < AXES; a++) {
+        total += p->branch[a].n;
+        least = p->branch[a].n < least ? p->branch[a].n : least;
+    }
+    if (!least || total >= ENGINE_PASS_TOKENS)
+        return err_set(e, ERR_FORMAT,
+                       "tokenizer (%s): %zu tokens for the four questions, the shortest %zu; want 1 to %d",
+                       tokenizer_name(p->tokenizer), total, least, ENGINE_PASS_TOKENS - 1);
+    return 0;
+}
+
 static int open_words(struct engine *g, const struct plan *p, const struct judge_options *o, struct err *e)
 {
-    const char *name = o->chat ? o->chat : *p->chat ? p->chat : NULL;
     const struct chat_template *chat = NULL;
-    int rc = tokenizer_open(&g->tokenizer, p->base, e);
-    if (!rc && name && !(chat = chat_find(name)))
-        rc = err_set(e, ERR_USAGE, "--template %.40s: want one of %s", name, chat_names());
+    int rc = tokenizer_open(&g->tokenizer, p->where.base, e);
+    if (!rc)
+        rc = choose_chat(&chat, p, o, e);
     if (!rc && !chat)
-        rc = chat_open(&chat, p->base, g->tokenizer, e);
-    return rc ? rc : prompt_init(&g->prompt, g->tokenizer, chat, ENGINE_POST_TOKENS, e);
+        rc = chat_open(&chat, p->where.base, g->tokenizer, e);
+    if (!rc)
+        rc = prompt_init(&g->prompt, g->tokenizer, chat, ENGINE_POST_TOKENS, e);
+    return rc ? rc : check_prompt(&g->prompt, e);
 }
 
 static int open_calibration(struct engine *g, const struct plan *p, const struct judge_options *o,
                             struct err *e)
 {
+    const struct calibration *c = &g->calibration;
+    const char *other = NULL;
     calibration_none(&g->calibration);
     if (!p->calibration || o->recalibrate)
         return 0;
-    int rc = calibration_read(&g->calibration, p->home, p->calibration, e);
-    if (!rc && *g->calibration.prompt_sha256 && strcmp(g->calibration.prompt_sha256, g->prompt.sha256) != 0)
-        rc = err_set(e, ERR_STATE, "%s: calibrated for another prompt; run gyeol train calibrate again",
-                     p->home);
-    return rc;
+    const char *file = p->calibration->file;
+    int rc = calibration_read(&g->calibration, file, fields_get(&p->calibration->fields, "calibration"), e);
+    if (rc)
+        return rc;
+    if (strcmp(c->prompt_sha256, g->prompt.sha256) != 0)
+        other = "another prompt";
+    else if (strcmp(c->model_sha256, g->model_sha256) != 0)
+        other = "another model";
+    else if (strcmp(c->adapter_sha256, g->adapter_sha256) != 0)
+        other = "another adapter, or none";
+    return other
+               ? err_set(e, ERR_STATE, "%s: calibrated for %s; run gyeol train calibrate again", file, other)
+               : 0;
+}
+
+/* Positions that a post and its branches may reach behind the instruction. */
+static size_t positions(const struct prompt *p)
+{
+    size_t longest = 0;
+    for (int a = 0; a < AXES; a++)
+        longest = p->branch[a].n > longest ? p->branch[a].n : longest;
+    size_t n = p->prefix.n + prompt_post_max(p) + longest;
+    return n > POSITIONS ? n : POSITIONS;
 }
 
 static int open_prefix(struct engine *g, const struct judge_options *o, struct err *e)
 {
-    const struct session_options so = {ENGINE_PASS_TOKENS, POSITIONS, o->threads};
+    const struct session_options so = {ENGINE_PASS_TOKENS, positions(&g->prompt), o->threads};
+    if (so.positions > POSITIONS_MAX)
+        return err_set(e, ERR_LIMIT,
+                       "tokenizer (%s): %zu tokens for the instruction, want at most %d altogether",
+                       tokenizer_name(g->tokenizer), g->prompt.prefix.n, POSITIONS_MAX);
     float *hidden = malloc(g->model->config.width * sizeof *hidden);
     int rc = hidden ? session_new(&g->session, g->model, &so, e) : err_set(e, ERR_MEMORY, "out of memory");
     if (!rc) {
@@ -272,20 +283,31 @@ static int open_parts(struct engine *g, struct plan *p, const struct judge_optio
     return rc;
 }
 
+/* The last part of a path, whatever slashes end it. */
+static char *name_of(const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
+    return begin < end ? strndup(path + begin, end - begin) : strdup(path);
+}
+
 int engine_open(struct engine **out, const struct judge_options *o, struct err *e)
 {
     struct engine *g = calloc(1, sizeof *g);
     struct plan plan = {0};
-    const char *slash = strrchr(o->model, '/');
     *out = NULL;
     if (g)
-        g->name = strdup(slash && slash[1] ? slash + 1 : o->model);
+        g->name = name_of(o->model);
     int rc = g && g->name ? make_plan(&plan, o, e) : err_set(e, ERR_MEMORY, "out of memory");
     if (!rc)
         rc = open_parts(g, &plan, o, e);
     if (!rc) {
-        g->home = plan.home;
-        plan.home = NULL;
+        g->home = plan.home->file;
+        plan.home->file = NULL;
         *out = g;
     } else {
         engine_close(g);
@@ -313,16 +335,20 @@ void engine_close(struct engine *g)
 
 int engine_save_calibration(const struct engine *g, struct err *e)
 {
-    json_t *notes = NULL;
-    int rc = load_json(&notes, g->home, e);
-    if (rc)
+    struct fields ignored;
+    json_t *root, *made = calibration_json(&g->calibration);
+    char *text = NULL;
+    int rc = made ? read_object(&root, &ignored, g->home, e) : err_set(e, ERR_MEMORY, "out of memory");
+    if (rc) {
+        json_decref(made);
         return rc;
-    if (!notes)
-        notes = json_object();
-    json_object_set_new(notes, "calibration", calibration_json(&g->calibration));
-    char *text = json_dumps(notes, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+    }
+    if (!root)
+        root = json_object();
+    if (!json_object_set_new(root, "calibration", made))
+        text = json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
     rc = text ? file_write(g->home, text, strlen(text), e) : err_set(e, ERR_MEMORY, "out of memory");
     free(text);
-    json_decref(notes);
+    json_decref(root);
     return rc;
 }

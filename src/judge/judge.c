@@ -15,15 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A directory, or a file that begins as GGUF does, is a language model; other files are linear judges. */
-static bool is_language_model(const char *path)
+bool judge_is_language_model(const char *path)
 {
     struct stat st;
     char magic[4] = {0};
     if (!path || stat(path, &st))
         return false;
-    if (S_ISDIR(st.st_mode))
-        return true;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode);
     FILE *f = fopen(path, "rbe");
     size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
     if (f)
@@ -37,7 +36,7 @@ static int open_linear(struct judge **out, const struct judge_options *o, struct
         return err_set(e, ERR_USAGE, "--adapter: the linear judge takes no adapter");
     if (o->type || o->chat)
         return err_set(e, ERR_USAGE, "--%s: only for language models", o->type ? "type" : "template");
-    if (is_language_model(o->model))
+    if (judge_is_language_model(o->model))
         return err_set(e, ERR_USAGE, "--mode linear: %s is a language model", o->model);
     return linear_open(out, o->model, e);
 }
@@ -62,7 +61,7 @@ static int open_language_model(struct judge **out, const struct judge_options *o
     if (!o->model)
         return err_set(e, ERR_USAGE, "--mode %s needs a language model: name one with --model or GYEOL_MODEL",
                        o->mode);
-    if (!is_language_model(o->model))
+    if (!judge_is_language_model(o->model))
         return access(o->model, F_OK)
                    ? err_errno(e, "%s", o->model)
                    : err_set(e, ERR_FORMAT, "%s: neither a model directory nor a GGUF file", o->model);
@@ -74,7 +73,7 @@ static int open_language_model(struct judge **out, const struct judge_options *o
 
 int judge_open(struct judge **out, const struct judge_options *o, struct err *e)
 {
-    const char *mode = o->mode ? o->mode : is_language_model(o->model) ? "one-pass" : "linear";
+    const char *mode = o->mode ? o->mode : judge_is_language_model(o->model) ? "one-pass" : "linear";
     *out = NULL;
     if (strcmp(mode, "linear") == 0)
         return open_linear(out, o, e);
@@ -110,9 +109,7 @@ static int trimmed_length(const char *text, size_t n, size_t *chars, struct err 
     return rc;
 }
 
-/* What every judge does alike: refuses bytes that are no text, keeps what is too short. *settled: nothing is
- * left to judge. */
-static int look_over(const struct judge_input *in, struct judge_verdict *out, bool *settled, struct err *e)
+int judge_settle(const struct judge_input *in, struct judge_verdict *out, bool *settled, struct err *e)
 {
     size_t n = strlen(in->text), bad, chars = 0;
     *out = (struct judge_verdict){0};
@@ -135,7 +132,7 @@ static int look_over(const struct judge_input *in, struct judge_verdict *out, bo
 int judge_text(const struct judge *j, const struct judge_input *in, struct judge_verdict *out, struct err *e)
 {
     bool settled;
-    int rc = look_over(in, out, &settled, e);
+    int rc = judge_settle(in, out, &settled, e);
     return rc || settled ? rc : j->ops->judge(j, in, out, e);
 }
 
@@ -147,7 +144,7 @@ static void judge_runs(const struct judge *j, const struct judge_input *in, size
     for (size_t i = 0; i <= n; i++) {
         bool settled = true;
         if (i < n)
-            result[i].rc = look_over(&in[i], &out[i], &settled, &result[i].error);
+            result[i].rc = judge_settle(&in[i], &out[i], &settled, &result[i].error);
         if (!settled)
             continue;
         if (i > first)

@@ -73,8 +73,16 @@ struct judge_options {
     bool quotes;      /* find the words that carried each decision (linear always does) */
 };
 
+/* Whether path names a language model: a directory, or a file that begins as GGUF does. NULL does not. */
+bool judge_is_language_model(const char *path);
+
 int judge_open(struct judge **out, const struct judge_options *o, struct err *e) MUST_CHECK;
 void judge_close(struct judge *j); /* NULL allowed */
+
+/* What every judge does alike: refuses bytes that are no text, keeps what is too short. *settled: out holds
+ * the verdict, and nothing is left to judge. */
+int judge_settle(const struct judge_input *in, struct judge_verdict *out, bool *settled,
+                 struct err *e) MUST_CHECK;
 
 /* Judges one text; may be called from several threads on one judge. The same text always gets the same
  * answer. ERR_FORMAT: not UTF-8; ERR_LIMIT: over JUDGE_TEXT_MAX bytes. */

@@ -3,6 +3,7 @@
 #include "base/when.h"
 #include "model/generate.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,19 +112,6 @@ int onepass_run_at(struct onepass *j, struct request *r, size_t n, size_t slot, 
 
 /* --- many posts */
 
-/* How many requests from r on fit one pass. */
-static size_t group(const struct onepass *j, const struct request *r, size_t n)
-{
-    size_t tokens = 0, i = 0;
-    while (i < n && i < ONEPASS_POSTS) {
-        tokens += onepass_cost(j, &r[i]);
-        if (i > 0 && tokens > ENGINE_PASS_TOKENS)
-            break;
-        i++;
-    }
-    return i;
-}
-
 static int prepare(const struct onepass *j, struct request *r, const struct judge_input *in, struct err *e)
 {
     bool cut;
@@ -131,16 +119,46 @@ static int prepare(const struct onepass *j, struct request *r, const struct judg
     return prompt_post(&j->engine->prompt, in->text, in->mission, &r->ids, &cut, e);
 }
 
+/* Tokens of as many inputs as fit one pass, at least one; returns their number. 0: the first cannot be read,
+ * and *rc says why. */
+static size_t prepare_pass(const struct onepass *j, struct request *r, const struct judge_input *in, size_t n,
+                           int *rc, struct err *e)
+{
+    size_t tokens = 0, i = 0;
+    for (; i < ONEPASS_POSTS && i < n; i++) {
+        *rc = prepare(j, &r[i], &in[i], e);
+        tokens += onepass_cost(j, &r[i]);
+        if (*rc || (i > 0 && tokens > ENGINE_PASS_TOKENS)) {
+            tokens_deinit(&r[i].ids);
+            break;
+        }
+    }
+    return i;
+}
+
+/* Damaged weights give no numbers, and what is no number must not become a decision. */
+static int check_logits(const struct onepass *j, const struct request *r, struct err *e)
+{
+    for (int a = 0; a < AXES; a++)
+        for (int d = 0; d < 3; d++)
+            if (!isfinite(r->logits[a][d]))
+                return err_set(e, ERR_FORMAT,
+                               "%s: its answer on %s is no number: the weights or the adapter are damaged",
+                               j->engine->name, axis_info[a].key);
+    return 0;
+}
+
 static int finish(struct onepass *j, const struct request *r, size_t slot, struct judge_verdict *out,
                   double ms, struct err *e)
 {
-    uint64_t start = when_monotonic_ns();
-    int rc = 0;
-    for (int a = 0; a < AXES; a++)
+    int rc = check_logits(j, r, e);
+    for (int a = 0; !rc && a < AXES; a++)
         calibration_decide(&j->engine->calibration, a, r->logits[a], &out->axis[a]);
     out->judge_ms = ms;
-    if (j->quotes)
-        rc = onepass_evidence(j, r, slot, out, e);
+    if (rc || !j->quotes)
+        return rc;
+    uint64_t start = when_monotonic_ns();
+    rc = onepass_evidence(j, r, slot, out, e);
     out->evidence_ms = (double)(when_monotonic_ns() - start) / 1e6;
     return rc;
 }
@@ -162,22 +180,6 @@ static void judge_group(struct onepass *j, struct request *r, size_t n, struct j
     }
 }
 
-/* Tokens of as many inputs as may share a pass; stops at one that cannot be read, whose result says why. */
-static size_t prepare_some(struct onepass *j, struct request *r, const struct judge_input *in, size_t n,
-                           struct judge_result *result)
-{
-    size_t ready = 0;
-    while (ready < ONEPASS_POSTS && ready < n) {
-        result[ready].rc = prepare(j, &r[ready], &in[ready], &result[ready].error);
-        if (result[ready].rc) {
-            tokens_deinit(&r[ready].ids);
-            break;
-        }
-        ready++;
-    }
-    return ready;
-}
-
 static void judge_many(const struct judge *base, const struct judge_input *in, size_t n,
                        struct judge_verdict *out, struct judge_result *result)
 {
@@ -185,10 +187,10 @@ static void judge_many(const struct judge *base, const struct judge_input *in, s
     struct request r[ONEPASS_POSTS];
     pthread_mutex_lock(&j->lock);
     for (size_t i = 0; i < n;) {
-        size_t ready = prepare_some(j, r, in + i, n - i, result + i), done = group(j, r, ready);
+        size_t done = prepare_pass(j, r, in + i, n - i, &result[i].rc, &result[i].error);
         if (done)
             judge_group(j, r, done, out + i, result + i);
-        for (size_t k = 0; k < ready; k++)
+        for (size_t k = 0; k < done; k++)
             tokens_deinit(&r[k].ids);
         i += done ? done : 1; /* the first one failed: its result stands */
     }
@@ -285,16 +287,14 @@ int onepass_logits(struct engine *g, const struct judge_input *in, size_t n, flo
     struct onepass *j = (struct onepass *)base;
     struct request r[ONEPASS_POSTS];
     for (size_t i = 0; !rc && i < n;) {
-        size_t ready = 0, done = 0;
-        for (; !rc && ready < ONEPASS_POSTS && i + ready < n; ready++)
-            rc = prepare(j, &r[ready], &in[i + ready], e);
-        if (!rc) {
-            done = group(j, r, ready);
+        size_t done = prepare_pass(j, r, in + i, n - i, &rc, e);
+        if (done)
             rc = onepass_run_at(j, r, done, 0, e);
-        }
-        for (size_t k = 0; !rc && k < done; k++)
+        for (size_t k = 0; !rc && k < done; k++) {
+            rc = check_logits(j, &r[k], e);
             memcpy(logits[i + k], r[k].logits, sizeof r[k].logits);
-        for (size_t k = 0; k < ready; k++)
+        }
+        for (size_t k = 0; k < done; k++)
             tokens_deinit(&r[k].ids);
         i += done;
     }

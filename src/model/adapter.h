@@ -17,7 +17,6 @@ struct adapter {
     struct lora *lora; /* [layers][LINEARS] */
     size_t layers, rank_max;
     void *block;
-    char sha256[DIGEST_HEX]; /* of adapter_model.safetensors */
 };
 
 int adapter_load(struct adapter **out, const struct peft *p, const struct model *m, struct err *e) MUST_CHECK;

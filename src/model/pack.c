@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct header {
     char magic[8]; /* "gyeolpk" */
     uint32_t version, type;
     uint64_t block_bytes;
-    char stamp[DIGEST_HEX];  /* of names, sizes, times and inodes of the source's files */
+    char stamp[DIGEST_HEX];  /* of sizes, times and inodes of the source's files */
     char config[DIGEST_HEX]; /* of the configuration as read: another reader, another pack */
     char source[DIGEST_HEX];
     char block[DIGEST_HEX];
@@ -101,17 +102,21 @@ static void name_beside(struct buf *out, const struct checkpoint *c, enum model_
                model_type_name[type], PACK_LAYOUT);
 }
 
-static void name_cached(struct buf *out, const struct checkpoint *c, enum model_type type, const char *stamp)
+/* False without a home: in a place that everybody writes to, anybody could lay out weights for us. */
+static bool name_cached(struct buf *out, const struct checkpoint *c, enum model_type type, const char *stamp)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const char *path = checkpoint_path(c), *slash = strrchr(path, '/');
     buf_reset(out);
     if (cache && *cache)
         buf_printf(out, "%s/gyeol", cache);
+    else if (home && *home)
+        buf_printf(out, "%s/.cache/gyeol", home);
     else
-        buf_printf(out, "%s/.cache/gyeol", home && *home ? home : "/tmp");
+        return false;
     buf_printf(out, "/%s-%.16s.%s.%s.pack", slash && slash[1] ? slash + 1 : "model", stamp,
                model_type_name[type], PACK_LAYOUT);
+    return true;
 }
 
 /* The parents of a file in the cache: $XDG_CACHE_HOME and gyeol in it. */
@@ -128,9 +133,15 @@ static void make_parents(const char *path)
 
 /* --- reading */
 
+static bool is_digest(const char hex[DIGEST_HEX])
+{
+    return strnlen(hex, DIGEST_HEX) == DIGEST_HEX - 1 && strspn(hex, "0123456789abcdef") == DIGEST_HEX - 1;
+}
+
 static bool usable(const struct header *h, const struct header *want)
 {
-    return memcmp(h->magic, want->magic, sizeof h->magic) == 0 && h->version == want->version &&
+    return is_digest(h->source) && is_digest(h->block) &&
+           memcmp(h->magic, want->magic, sizeof h->magic) == 0 && h->version == want->version &&
            h->type == want->type && h->block_bytes == want->block_bytes &&
            memcmp(h->stamp, want->stamp, DIGEST_HEX) == 0 && memcmp(h->config, want->config, DIGEST_HEX) == 0;
 }
@@ -140,7 +151,7 @@ static void map_pack(const char *path, struct header *h, void **map)
 {
     struct header got;
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
     *map = NULL;
     if (fd < 0)
         return;
@@ -185,21 +196,67 @@ static int fill_file(int fd, const char *path, struct header *h, const struct ch
     return rc;
 }
 
+/* Another process may have put other weights there meanwhile: what was read is then of neither. */
+static int check_unchanged(const struct header *h, const struct checkpoint *c, struct err *e)
+{
+    char now[DIGEST_HEX];
+    int rc = stamp_of(now, c, e);
+    return rc || strcmp(now, h->stamp) == 0
+               ? rc
+               : err_set(e, ERR_STATE, "%s: changed while it was packed", checkpoint_path(c));
+}
+
+/* A file without a name where the file system has such, so that gigabytes are not left behind when we are
+ * killed; else *named, by a temporary name made from `name`. */
+static int create(char *name, bool *named)
+{
+    char self[64];
+    char *copy = strdup(name);
+    int fd = copy ? open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+    free(copy);
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    *named = fd < 0 || access(self, F_OK);
+    if (!*named)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return mkstemp(name);
+}
+
+/* A nameless file gets a name first: rename replaces, linkat does not. */
+static int publish(int fd, char *name, bool *named, const char *path)
+{
+    char self[64];
+    int reserved = *named ? -1 : mkstemp(name);
+    if (reserved >= 0) {
+        close(reserved);
+        snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+        *named = !unlink(name) && !linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+    }
+    return *named ? rename(name, path) : -1;
+}
+
 static int make_pack(const char *path, struct header *h, const struct checkpoint *c, struct err *e)
 {
     struct buf name = {0};
+    struct stat st;
+    bool named = false;
     buf_printf(&name, "%s.tmp-XXXXXX", path);
     int rc = buf_check(&name, path, e), fd = -1;
-    if (!rc && (fd = mkstemp(name.data)) < 0)
+    if (!rc && (fd = create(name.data, &named)) < 0)
         rc = err_errno(e, "%s", path);
-    if (!rc) {
+    if (!rc)
         rc = fill_file(fd, path, h, c, e);
-        if (!rc && (fchmod(fd, 0644) || rename(name.data, path)))
-            rc = err_errno(e, "%s", path);
-        if (rc)
-            unlink(name.data);
+    if (!rc)
+        rc = check_unchanged(h, c, e);
+    /* Who may read the weights may read them packed. */
+    if (!rc && (stat(checkpoint_file(c, 0), &st) || fchmod(fd, (st.st_mode & 0666) | S_IRUSR) ||
+                publish(fd, name.data, &named, path)))
+        rc = err_errno(e, "%s", path);
+    if (rc && named)
+        unlink(name.data);
+    if (fd >= 0)
         close(fd);
-    }
     buf_deinit(&name);
     return rc;
 }
@@ -249,8 +306,7 @@ int pack_open(struct model **out, const struct checkpoint *c, enum model_type ty
     rc = buf_check(&path, "pack file name", e);
     if (!rc)
         rc = open_at(path.data, &h, c, &map, &fresh, e);
-    if (rc == ERR_IO) {
-        name_cached(&path, c, type, h.stamp);
+    if (rc == ERR_IO && name_cached(&path, c, type, h.stamp)) {
         make_parents(path.data);
         rc = open_at(path.data, &h, c, &map, &fresh, e);
     }
@@ -262,6 +318,8 @@ int pack_open(struct model **out, const struct checkpoint *c, enum model_type ty
     if (!rc)
         rc = model_new(out, checkpoint_config(c), type, e);
     if (rc) {
+        model_close(*out);
+        *out = NULL;
         if (map)
             munmap(map, PACK_HEADER + h.block_bytes);
         return rc;
@@ -303,10 +361,8 @@ static int find_map(struct buf *path, struct header *h, void **map, const struct
     rc = buf_check(path, "pack file name", e);
     if (!rc)
         map_pack(path->data, h, map);
-    if (!rc && !*map) {
-        name_cached(path, c, type, h->stamp);
+    if (!rc && !*map && name_cached(path, c, type, h->stamp))
         map_pack(path->data, h, map);
-    }
     if (!rc && !*map)
         rc = err_set(e, ERR_MISSING, "%s: no pack of type %s yet", checkpoint_path(c), model_type_name[type]);
     return rc;

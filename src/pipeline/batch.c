@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Posts of a judge that takes its time between two looks at the interrupt flag. */
+enum { STEP = 16 };
+
 /* One post on its way. */
 struct item {
     struct judge_verdict verdict;
@@ -43,9 +46,10 @@ static int explain(const struct store_pending *p, struct item *x)
     return rc;
 }
 
-static void judge_group(struct batch *b, const struct store_pending *p, size_t n)
+/* Judges what is not judged yet. Returns how many of the posts are done with: all, unless interrupted. */
+static size_t judge_group(struct batch *b, const struct store_pending *p, size_t n)
 {
-    size_t count = 0;
+    size_t count = 0, done = 0, step = b->judge->ops->judge_many ? STEP : BATCH_GROUP;
     for (size_t i = 0; i < n; i++) {
         b->item[i].rc = 0;
         if (p[i].judged)
@@ -53,8 +57,12 @@ static void judge_group(struct batch *b, const struct store_pending *p, size_t n
         b->input[count] = (struct judge_input){p[i].content, p[i].mission_title};
         b->which[count++] = i;
     }
-    judge_texts(b->judge, b->input, count, b->o->workers, b->verdict, b->judged);
-    for (size_t k = 0; k < count; k++) {
+    while (done < count && !stop_requested()) {
+        size_t k = count - done < step ? count - done : step;
+        judge_texts(b->judge, b->input + done, k, b->o->workers, b->verdict + done, b->judged + done);
+        done += k;
+    }
+    for (size_t k = 0; k < done; k++) {
         struct item *x = &b->item[b->which[k]];
         x->rc = b->judged[k].rc;
         x->error = b->judged[k].error;
@@ -63,6 +71,7 @@ static void judge_group(struct batch *b, const struct store_pending *p, size_t n
         if (!x->rc)
             x->rc = explain(&p[b->which[k]], x);
     }
+    return done < count ? b->which[done] : n;
 }
 
 static struct store_judgement judgement(const struct batch *b, const struct item *x)
@@ -149,7 +158,9 @@ static int run_groups(struct batch *b, batch_progress_fn *progress, void *contex
                            e);
         if (rc || n == 0)
             break;
-        judge_group(b, p, n);
+        n = judge_group(b, p, n);
+        if (n == 0)
+            break;
         rc = store_group(b, p, n, e);
         after = &p[n - 1];
         done += (int64_t)n;

@@ -9,34 +9,58 @@
 
 enum { GROUP = 60 };
 
-/* Raw logits of every row; rows too short to be judged get zeros and take no part. */
-static int judge_rows(struct engine *g, const struct labelled_posts *dev, float (*logits)[AXES][3],
-                      void (*progress)(void *context, size_t rows), void *context, struct err *e)
-{
+/* Rows that go to the model together, and where their logits belong. */
+struct group {
     struct judge_input in[GROUP];
-    for (size_t i = 0; i < dev->n;) {
-        size_t n = dev->n - i < GROUP ? dev->n - i : GROUP;
+    size_t row[GROUP], n;
+    float logits[GROUP][AXES][3];
+};
+
+/* The next rows from *at on that are left to the model. */
+static int next_group(struct group *k, const struct labelled_posts *dev, size_t *at, bool *settled,
+                      struct err *e)
+{
+    for (k->n = 0; *at < dev->n && k->n < GROUP; ++*at) {
+        const struct labelled_post *p = &dev->row[*at];
+        struct judge_verdict verdict;
+        k->in[k->n] = (struct judge_input){p->text, p->mission};
+        if (judge_settle(&k->in[k->n], &verdict, &settled[*at], e))
+            return err_prefix(e, "line %zu: ", p->line);
+        k->row[k->n] = *at;
+        k->n += !settled[*at];
+    }
+    return 0;
+}
+
+/* Raw logits of every row that is not settled without the model. */
+static int judge_rows(struct engine *g, const struct labelled_posts *dev, float (*logits)[AXES][3],
+                      bool *settled, void (*progress)(void *context, size_t rows), void *context,
+                      struct err *e)
+{
+    struct group k;
+    for (size_t at = 0; at < dev->n;) {
         if (stop_requested())
             return err_set(e, ERR_STOPPED, "interrupted");
-        for (size_t k = 0; k < n; k++)
-            in[k] = (struct judge_input){dev->row[i + k].text, dev->row[i + k].mission};
-        int rc = onepass_logits(g, in, n, logits + i, e);
+        int rc = next_group(&k, dev, &at, settled, e);
+        if (!rc)
+            rc = onepass_logits(g, k.in, k.n, k.logits, e);
         if (rc)
             return rc;
-        i += n;
+        for (size_t i = 0; i < k.n; i++)
+            memcpy(logits[k.row[i]], k.logits[i], sizeof k.logits[i]);
         if (progress)
-            progress(context, i);
+            progress(context, at);
     }
     return 0;
 }
 
 static void axis_rows(struct calibrate_axis *d, const struct labelled_posts *dev, float (*logits)[AXES][3],
-                      int a)
+                      const bool *settled, int a)
 {
     d->n = 0;
     for (size_t i = 0; i < dev->n; i++) {
         const float *z = logits[i][a];
-        if (dev->row[i].label[a] == LABEL_UNKNOWN)
+        if (settled[i] || dev->row[i].label[a] == LABEL_UNKNOWN)
             continue;
         d->z[d->n][SIDE_UP] = (double)z[0] - (double)z[1];
         d->z[d->n][SIDE_DOWN] = (double)z[2] - (double)z[1];
@@ -68,22 +92,27 @@ int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double 
                      struct err *e)
 {
     float(*logits)[AXES][3] = calloc(dev->n + 1, sizeof *logits);
+    bool *settled = calloc(dev->n + 1, sizeof *settled);
     struct calibrate_axis d = {.z = calloc(dev->n + 1, sizeof *d.z), .label = calloc(dev->n + 1, 1)};
     struct calibration c = {.fitted = true, .rows = (int64_t)dev->n};
-    int rc = logits && d.z && d.label ? 0 : err_set(e, ERR_MEMORY, "out of memory for %zu rows", dev->n);
+    int rc = logits && settled && d.z && d.label
+                 ? 0
+                 : err_set(e, ERR_MEMORY, "out of memory for %zu rows", dev->n);
     if (!rc)
-        rc = judge_rows(g, dev, logits, progress, context, e);
+        rc = judge_rows(g, dev, logits, settled, progress, context, e);
     for (int a = 0; !rc && a < AXES; a++) {
-        axis_rows(&d, dev, logits, a);
+        axis_rows(&d, dev, logits, settled, a);
         rc = fit_axis(&c.axis[a], &d, a, budget, fit, e);
     }
     if (!rc) {
         memcpy(c.prompt_sha256, g->prompt.sha256, DIGEST_HEX);
         memcpy(c.model_sha256, g->model_sha256, DIGEST_HEX);
+        memcpy(c.adapter_sha256, g->adapter_sha256, DIGEST_HEX);
         memcpy(c.data_sha256, dev->sha256, DIGEST_HEX);
         g->calibration = c;
     }
     free(logits);
+    free(settled);
     free(d.z);
     free(d.label);
     return rc;

@@ -10,7 +10,7 @@ struct calibrate_fit {
     double meaningful[AXES], unneeded[AXES]; /* on the same rows, at the thresholds */
 };
 
-/* Fills g->calibration from dev. budget: largest share of kept rows that may be moved, per axis. ERR_FORMAT
+/* Fills g->calibration from dev; posts that are kept without judging take no part. budget: largest share of kept rows that may be moved, per axis. ERR_FORMAT
  * when an axis has no kept or no moved rows; ERR_STOPPED. Progress (rows judged) through `progress`, may be
  * NULL. */
 int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double budget,

@@ -41,6 +41,10 @@ refused "a tokenizer that contradicts itself" 1 'bad.json: model: merges|bad.jso
 printf '{"pre_tokenizer":{"type":"Foo"},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}' >foo.json
 refused "a step that is not supported, by name" 1 'pre_tokenizer: type "Foo" is not supported' tok foo.json a
 
+mkdir judge
+printf '{"base": "../tokenizer.json"}' >judge/gyeol.json
+is "a judge directory: its base's tokenizer" "$(tok judge abb)" "2 1"
+
 # One word of 60 KB, and 1 MB: seconds if the time grew with the square.
 head -c 60000 /dev/zero | tr '\0' a >word
 is "a long word" "$(timeout 5 "$gyeol" model tokenize . - <word | wc -w)" 60000
