@@ -80,6 +80,16 @@ static int calibrate(struct arguments *o, struct err *e)
     return rc;
 }
 
+static int check(struct arguments *o, struct err *e)
+{
+    if (o->judge.mode && strcmp(o->judge.mode, "one-pass") != 0)
+        return err_set(e, ERR_USAGE, "--mode %.40s: one-pass alone is calibrated here", o->judge.mode);
+    int rc = cli_judge_defaults(&o->judge, e);
+    if (!rc && !o->judge.model)
+        rc = err_set(e, ERR_USAGE, "--model is missing: the judge compiled in is calibrated already");
+    return rc;
+}
+
 static int run(int argc, char **argv)
 {
     struct arguments o = {.budget = 0.05, .judge.recalibrate = true};
@@ -103,15 +113,9 @@ static int run(int argc, char **argv)
         return cli_usage(&cmd_train_calibrate, "%.40s: unexpected", argv[optind]);
     if (!o.data)
         return cli_usage(&cmd_train_calibrate, "--data is missing");
-    if (o.judge.mode && strcmp(o.judge.mode, "one-pass") != 0)
-        return cli_usage(&cmd_train_calibrate, "--mode %.40s: one-pass alone is calibrated here",
-                         o.judge.mode);
-    rc = cli_judge_defaults(&o.judge, &e);
+    rc = check(&o, &e);
     if (rc)
         return cli_fail(&e);
-    if (!o.judge.model)
-        return cli_usage(&cmd_train_calibrate,
-                         "--model is missing: the judge compiled in is calibrated already");
     stop_install();
     rc = calibrate(&o, &e);
     return rc < 0 ? cli_fail(&e) : rc;

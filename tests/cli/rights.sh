@@ -96,19 +96,27 @@ is "... and its writer can export it" "$(g user export seoyeon | jq -r '.posts[]
 
 refused "erasing nobody" 1 'no person "nobody"' "$gyeol" user erase nobody --db "$db"
 
-# A reader that holds on, a locked database: one clear line after the wait.
+# A reader that holds on, a locked database: one clear line after the wait. The other program has its transaction once
+# its word is out, and keeps it until it is killed, however long that takes on a busy machine.
+hold() { # NAME SQL: leaves the program's process id in $holder
+    local held=$dir/held.$1
+    mkfifo "$held"
+    sqlite3 "$db" <"$held" >"$dir/held.out" 2>&1 & holder=$!
+    exec 9>"$held"
+    echo "$2 select 'held';" >&9
+    for _ in $(seq 100); do grep -q held "$dir/held.out" && break; sleep 0.1; done
+}
+release() { kill "$holder" 2>/dev/null; wait "$holder" 2>/dev/null; exec 9>&-; }
 if [ -z "${SHORT:-}" ]; then
-    sqlite3 "$db" >/dev/null 2>&1 < <(echo 'begin; select count(*) from post;'; sleep 14) & reader=$!
-    sleep 0.5
+    hold reader 'begin; select count(*) from post;'
     refused "erasing beside a reader that holds on says what is left" 1 'the rows are gone, but the file could not be written anew' \
         "$gyeol" user erase seoyeon --db "$db"
-    kill $reader 2>/dev/null; wait $reader 2>/dev/null
+    release
     refused "... and erasing again finishes it" 1 'no person "seoyeon"' "$gyeol" user erase seoyeon --db "$db"
     is "... to the last byte" "$(cat "$db" "$db"-* 2>/dev/null | grep -acE 'seoyeon|평행우주')" 0
-    sqlite3 "$db" >/dev/null 2>&1 < <(echo 'begin immediate;'; sleep 13) & locker=$!
-    sleep 0.5
+    hold locker 'begin immediate;'
     refused "a locked database" 1 'locked by another program' "$gyeol" import --db "$db" "$top/data/demo"
-    kill $locker 2>/dev/null; wait $locker 2>/dev/null
+    release
 fi
 if [ "$(id -u)" -ne 0 ]; then
     chmod 444 "$db"; refused "a read-only database" 1 'read-only' "$gyeol" import --db "$db" "$top/data/demo"; chmod 644 "$db"
