@@ -375,6 +375,24 @@ static void test_file_write_replaces(void **state)
     assert_int_equal(now.len, 0);
 }
 
+static void test_file_write_goes_through_a_link(void **state)
+{
+    (void)state;
+    char link[300], *data;
+    struct stat st;
+    size_t n;
+    snprintf(link, sizeof link, "%s/link", dir);
+    ok(file_write(path, "before", 6, &error));
+    assert_int_equal(symlink(path, link), 0);
+    ok(file_write(link, "after", 5, &error));
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    ok(file_read(&data, &n, path, 100, &error));
+    assert_string_equal(data, "after");
+    free(data);
+    unlink(link);
+}
+
 static void test_file_write_that_fails_leaves_nothing(void **state)
 {
     (void)state;
@@ -703,6 +721,7 @@ int main(void)
         F(test_file_read_keeps_to_its_limit),
         F(test_file_read_takes_standard_input),
         F(test_file_write_replaces),
+        F(test_file_write_goes_through_a_link),
         F(test_file_write_that_fails_leaves_nothing),
         F(test_file_out_puts_pieces_together),
         F(test_file_write_without_room),

@@ -123,9 +123,12 @@ int file_out_open(struct file_out *o, const char *path, struct err *e)
     struct buf name = {0};
     if (is_special(path))
         return open_special(o, path, e);
-    buf_printf(&name, "%s.tmp-XXXXXX", path);
+    /* A link stays one, as with any writer: /dev/stdout is a link to a file where output is redirected. */
+    char *real = realpath(path, NULL);
+    *o = (struct file_out){real ? real : strdup(path), NULL, -1};
+    buf_printf(&name, "%s.tmp-XXXXXX", o->path ? o->path : path);
     int rc = buf_check(&name, path, e);
-    *o = (struct file_out){strdup(path), name.data, -1};
+    o->temporary = name.data;
     if (rc == 0 && !o->path)
         rc = err_set(e, ERR_MEMORY, "%s: out of memory", path);
     if (rc == 0 && (o->fd = mkstemp(o->temporary)) < 0)
