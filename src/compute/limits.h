@@ -20,7 +20,8 @@ struct limits {
 /* Measures all of it five times; a fraction of a second. */
 int limits_measure(struct limits *l, const struct kernels *k, struct err *e) MUST_CHECK;
 
-/* Once more, keeping what is higher: operations, and reads of the n bytes at `memory` unless it is NULL. For between
+/* Once more, keeping what is higher: operations, and reads of the n bytes at `memory`, 16-byte aligned,
+ * unless it is NULL. For between
  * measurements on a machine with neighbours. */
 void limits_again(struct limits *l, const void *memory, size_t n);
 
