@@ -65,7 +65,7 @@ static uint64_t sum_lines(const two_words *p, size_t lines)
     return a[0] + a[1];
 }
 
-static double read_rate(const void *memory, size_t bytes)
+double limits_read(const void *memory, size_t bytes)
 {
     const two_words *words = memory;
     size_t lines = bytes / 64;
@@ -94,7 +94,7 @@ void limits_again(struct limits *l, const void *memory, size_t n)
     raise_to(&l->bf16, rate_of(r->bf16));
     raise_to(&l->int8, rate_of(r->int8));
     if (memory)
-        raise_to(&l->read, read_rate(memory, n));
+        raise_to(&l->read, limits_read(memory, n));
 }
 
 size_t limits_beyond_caches(void)

@@ -25,6 +25,10 @@ int limits_measure(struct limits *l, const struct kernels *k, struct err *e) MUS
  * measurements on a machine with neighbours. */
 void limits_again(struct limits *l, const void *memory, size_t n);
 
+/* One reading of n bytes in order by all threads, in bytes/s: for a ratio to what memory gave just then, since on shared
+ * machines it changes by the minute. */
+double limits_read(const void *memory, size_t n);
+
 /* The limit of the kernels for one type of weights. */
 double limits_of(const struct limits *l, enum dtype type);
 

@@ -106,16 +106,18 @@ static void tile_head(const struct attention *a, const struct tile *t, size_t h,
 
 void attention_run(const struct attention *a)
 {
-    size_t heads = a->config->heads;
+    size_t group = a->config->heads / a->config->kv_heads;
 #pragma omp parallel num_threads(a->threads)
     {
         float *scratch = a->scratch + (size_t)omp_get_thread_num() * a->scratch_floats;
         size_t item = 0;
         for (size_t first = 0; first < a->T;) {
             struct tile t = tile_at(a, first);
-            for (size_t h = 0; h < heads; h++, item++)
+            /* The query heads that share a key/value head go to one thread: it finds the cells in its caches. */
+            for (size_t kv = 0; kv < a->config->kv_heads; kv++, item++)
                 if (item % (size_t)omp_get_num_threads() == (size_t)omp_get_thread_num())
-                    tile_head(a, &t, h, scratch);
+                    for (size_t h = kv * group; h < (kv + 1) * group; h++)
+                        tile_head(a, &t, h, scratch);
             first += t.n;
         }
     }
