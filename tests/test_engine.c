@@ -90,13 +90,19 @@ static char *repeated(const char *unit, size_t bytes)
     return b.data;
 }
 
-enum { POSTS = 40 };
+enum { POSTS_MAX = 40 };
+
+/* SHORT=1: where sanitizers make everything ten times as long. */
+static size_t posts(void)
+{
+    return getenv("SHORT") ? 6 : POSTS_MAX;
+}
 
 /* Short ones, ones of more than a pass, ones that are cut, with missions and without. */
-static void some_posts(struct rng *r, struct judge_input in[POSTS])
+static void some_posts(struct rng *r, struct judge_input in[POSTS_MAX])
 {
     static const size_t most[] = {3, 3, 8, 8, 8, 20, 60, 200};
-    for (size_t i = 0; i < POSTS; i++)
+    for (size_t i = 0; i < posts(); i++)
         in[i] =
             (struct judge_input){.text = random_post(r, most[rng_below(r, COUNT_OF(most))]),
                                  .mission = rng_below(r, 2) ? words[rng_below(r, COUNT_OF(words))] : NULL};
@@ -126,25 +132,25 @@ static void test_company_changes_nothing(void **state)
 {
     (void)state;
     struct rng r = seeded();
-    struct judge_input in[POSTS];
-    struct judge_verdict alone[POSTS], together[POSTS];
-    struct judge_result result[POSTS];
+    struct judge_input in[POSTS_MAX];
+    struct judge_verdict alone[POSTS_MAX], together[POSTS_MAX];
+    struct judge_result result[POSTS_MAX];
     struct engine *g = open_engine(1), *more = open_engine(3);
     struct judge *j = open_judge(g, true), *many = open_judge(more, true);
     some_posts(&r, in);
-    for (size_t i = 0; i < POSTS; i++)
+    for (size_t i = 0; i < posts(); i++)
         ok(judge_text(j, &in[i], &alone[i], &error));
     for (int round = 0; round < 3; round++) {
-        for (size_t i = 0; i < POSTS;) {
-            size_t n = rng_below(&r, POSTS - i) + 1;
+        for (size_t i = 0; i < posts();) {
+            size_t n = rng_below(&r, posts() - i) + 1;
             judge_texts(round == 1 ? many : j, in + i, n, 0, together + i, result + i);
             i += n;
         }
-        for (size_t i = 0; i < POSTS; i++) {
+        for (size_t i = 0; i < posts(); i++) {
             assert_int_equal(result[i].rc, 0);
             same(&together[i], &alone[i], in[i].text);
         }
-        for (size_t i = POSTS; i-- > 1;) { /* another order next time */
+        for (size_t i = posts(); i-- > 1;) { /* another order next time */
             size_t k = rng_below(&r, i + 1);
             struct judge_input x = in[i];
             struct judge_verdict v = alone[i];
@@ -152,7 +158,7 @@ static void test_company_changes_nothing(void **state)
             alone[i] = alone[k], alone[k] = v;
         }
     }
-    free_posts(in, POSTS);
+    free_posts(in, posts());
     judge_close(j);
     judge_close(many);
     engine_close(g);
@@ -171,8 +177,8 @@ static void *call(void *context)
 {
     struct caller *c = context;
     c->same = true;
-    for (size_t i = 0; i < POSTS; i++) {
-        size_t k = (c->first + i) % POSTS;
+    for (size_t i = 0; i < posts(); i++) {
+        size_t k = (c->first + i) % posts();
         struct judge_verdict v;
         struct err e;
         if (judge_text(c->judge, &c->in[k], &v, &e) || memcmp(v.axis, c->want[k].axis, sizeof v.axis) != 0)
@@ -185,14 +191,14 @@ static void test_several_callers(void **state)
 {
     (void)state;
     struct rng r = seeded();
-    struct judge_input in[POSTS];
-    struct judge_verdict want[POSTS];
+    struct judge_input in[POSTS_MAX];
+    struct judge_verdict want[POSTS_MAX];
     pthread_t thread[4];
     struct caller caller[4];
     struct engine *g = open_engine(1);
     struct judge *j = open_judge(g, true);
     some_posts(&r, in);
-    for (size_t i = 0; i < POSTS; i++)
+    for (size_t i = 0; i < posts(); i++)
         ok(judge_text(j, &in[i], &want[i], &error));
     for (size_t t = 0; t < COUNT_OF(thread); t++) {
         caller[t] = (struct caller){j, in, want, 17 * t, false};
@@ -202,7 +208,7 @@ static void test_several_callers(void **state)
         pthread_join(thread[t], NULL);
         assert_true(caller[t].same);
     }
-    free_posts(in, POSTS);
+    free_posts(in, posts());
     judge_close(j);
     engine_close(g);
 }
@@ -232,7 +238,7 @@ static void test_evidence_has_a_price(void **state)
     struct engine *g = open_engine(1);
     struct judge *plain = open_judge(g, false), *quoting = open_judge(g, true);
     double dearest = 0;
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < (getenv("SHORT") ? 12 : 150); i++) {
         static const char *const units[] = {"가",    "a ",     "a",    ". ",      "😀",
                                             "혼자 ", "\n친구", "</s>", "ㅋ\u200B"};
         struct judge_input in = {.text = i % 10 ? random_post(&r, (size_t)i)
