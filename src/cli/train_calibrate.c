@@ -80,6 +80,24 @@ static int calibrate(struct arguments *o, struct err *e)
     return rc;
 }
 
+static int check(struct arguments *o, int argc, char **argv)
+{
+    struct err e;
+    if (argc != optind)
+        return cli_usage(&cmd_train_calibrate, "%.40s: unexpected", argv[optind]);
+    if (!o->data)
+        return cli_usage(&cmd_train_calibrate, "--data is missing");
+    if (o->judge.mode && strcmp(o->judge.mode, "one-pass") != 0)
+        return cli_usage(&cmd_train_calibrate, "--mode %.40s: one-pass alone is calibrated here",
+                         o->judge.mode);
+    if (cli_judge_defaults(&o->judge, &e))
+        return cli_fail(&e);
+    if (!o->judge.model)
+        return cli_usage(&cmd_train_calibrate,
+                         "--model is missing: the judge compiled in is calibrated already");
+    return EXIT_OK;
+}
+
 static int run(int argc, char **argv)
 {
     struct arguments o = {.budget = 0.05, .judge.recalibrate = true};
@@ -99,19 +117,9 @@ static int run(int argc, char **argv)
         if (rc)
             return cli_fail(&e);
     }
-    if (argc != optind)
-        return cli_usage(&cmd_train_calibrate, "%.40s: unexpected", argv[optind]);
-    if (!o.data)
-        return cli_usage(&cmd_train_calibrate, "--data is missing");
-    if (o.judge.mode && strcmp(o.judge.mode, "one-pass") != 0)
-        return cli_usage(&cmd_train_calibrate, "--mode %.40s: one-pass alone is calibrated here",
-                         o.judge.mode);
-    rc = cli_judge_defaults(&o.judge, &e);
+    rc = check(&o, argc, argv);
     if (rc)
-        return cli_fail(&e);
-    if (!o.judge.model)
-        return cli_usage(&cmd_train_calibrate,
-                         "--model is missing: the judge compiled in is calibrated already");
+        return rc;
     stop_install();
     rc = calibrate(&o, &e);
     return rc < 0 ? cli_fail(&e) : rc;
