@@ -80,14 +80,22 @@ static int calibrate(struct arguments *o, struct err *e)
     return rc;
 }
 
-static int check(struct arguments *o, struct err *e)
+static int check(struct arguments *o, int argc, char **argv)
 {
+    struct err e;
+    if (argc != optind)
+        return cli_usage(&cmd_train_calibrate, "%.40s: unexpected", argv[optind]);
+    if (!o->data)
+        return cli_usage(&cmd_train_calibrate, "--data is missing");
     if (o->judge.mode && strcmp(o->judge.mode, "one-pass") != 0)
-        return err_set(e, ERR_USAGE, "--mode %.40s: one-pass alone is calibrated here", o->judge.mode);
-    int rc = cli_judge_defaults(&o->judge, e);
-    if (!rc && !o->judge.model)
-        rc = err_set(e, ERR_USAGE, "--model is missing: the judge compiled in is calibrated already");
-    return rc;
+        return cli_usage(&cmd_train_calibrate, "--mode %.40s: one-pass alone is calibrated here",
+                         o->judge.mode);
+    if (cli_judge_defaults(&o->judge, &e))
+        return cli_fail(&e);
+    if (!o->judge.model)
+        return cli_usage(&cmd_train_calibrate,
+                         "--model is missing: the judge compiled in is calibrated already");
+    return EXIT_OK;
 }
 
 static int run(int argc, char **argv)
@@ -109,13 +117,9 @@ static int run(int argc, char **argv)
         if (rc)
             return cli_fail(&e);
     }
-    if (argc != optind)
-        return cli_usage(&cmd_train_calibrate, "%.40s: unexpected", argv[optind]);
-    if (!o.data)
-        return cli_usage(&cmd_train_calibrate, "--data is missing");
-    rc = check(&o, &e);
+    rc = check(&o, argc, argv);
     if (rc)
-        return cli_fail(&e);
+        return rc;
     stop_install();
     rc = calibrate(&o, &e);
     return rc < 0 ? cli_fail(&e) : rc;

@@ -45,7 +45,8 @@ struct answer {
     const struct engine *engine;
     struct buf text;
     size_t tokens;
-    bool failed;
+    int rc;
+    struct err *e;
 };
 
 static bool stopped(const struct answer *a)
@@ -60,14 +61,12 @@ static bool stopped(const struct answer *a)
 static bool add_token(void *context, int32_t id)
 {
     struct answer *a = context;
-    struct err ignored;
     const struct config *c = &a->engine->model->config;
     a->tokens++;
     if (id == c->eos || id == tokenizer_eos(a->engine->tokenizer))
         return false;
-    if (tokenizer_decode(a->engine->tokenizer, &id, 1, true, &a->text, &ignored))
-        a->failed = true;
-    return !a->failed && !stopped(a);
+    a->rc = tokenizer_decode(a->engine->tokenizer, &id, 1, true, &a->text, a->e);
+    return !a->rc && !stopped(a);
 }
 
 static int ask(struct peraxis *j, enum axis axis, const struct judge_input *in, struct answer *a,
@@ -86,13 +85,13 @@ static int ask(struct peraxis *j, enum axis axis, const struct judge_input *in, 
         rc = session_generate(g->session, kv, j->hidden, &o, add_token, a, e);
     kv_free(kv);
     tokens_deinit(&ids);
-    return rc;
+    return rc ? rc : a->rc;
 }
 
 static int judge_axis(struct peraxis *j, enum axis axis, const struct judge_input *in,
                       struct judge_verdict *out, struct err *e)
 {
-    struct answer a = {.engine = j->engine};
+    struct answer a = {.engine = j->engine, .e = e};
     struct judge_axis *x = &out->axis[axis];
     int rc = ask(j, axis, in, &a, e);
     *x = (struct judge_axis){.decision = DECISION_KEEP};

@@ -94,7 +94,7 @@ int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double 
     float(*logits)[AXES][3] = calloc(dev->n + 1, sizeof *logits);
     bool *settled = calloc(dev->n + 1, sizeof *settled);
     struct calibrate_axis d = {.z = calloc(dev->n + 1, sizeof *d.z), .label = calloc(dev->n + 1, 1)};
-    struct calibration c = {.fitted = true, .rows = (int64_t)dev->n};
+    struct calibration c = {.fitted = true};
     int rc = logits && settled && d.z && d.label
                  ? 0
                  : err_set(e, ERR_MEMORY, "out of memory for %zu rows", dev->n);
@@ -104,6 +104,8 @@ int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double 
         axis_rows(&d, dev, logits, settled, a);
         rc = fit_axis(&c.axis[a], &d, a, budget, fit, e);
     }
+    for (size_t i = 0; !rc && i < dev->n; i++)
+        c.rows += !settled[i];
     if (!rc) {
         memcpy(c.prompt_sha256, g->prompt.sha256, DIGEST_HEX);
         memcpy(c.model_sha256, g->model_sha256, DIGEST_HEX);

@@ -22,6 +22,11 @@ is "the environment names the model" "$(axes "$(GYEOL_MODEL=$m "$gyeol" judge --
 is "an option wins over it" "$(GYEOL_MODEL=/nowhere "$gyeol" judge --model "$m" --json "$text" | jq -r .judge.mode)" one-pass
 is "--mode linear is the judge compiled in, whatever the environment says" \
     "$(GYEOL_MODEL=$m "$gyeol" judge --mode linear --json "$text" | jq -r .judge.model)" gyeol-linear
+is "no evidence is timed where none was sought" "$(jq .evidence_ms <<<"$one")" null
+is "an adapter of the environment is not the linear judge's" \
+    "$(GYEOL_ADAPTER=/nowhere "$gyeol" judge --model "$top/models/linear/linear.gyl" --json "$text" | jq -r .judge.mode)" linear
+refused "but a language model's" 1 '/nowhere' env GYEOL_ADAPTER=/nowhere "$gyeol" judge --model "$m" "$text"
+refused "a misspelt model is what is missing" 1 'nope.gyl: No such file' env GYEOL_ADAPTER=/nowhere "$gyeol" judge --model nope.gyl "$text"
 touch -d '2020-01-01' "$m"
 "$gyeol" judge --model "$m" "$text" >/dev/null
 if [ "$(stat -c %i "$m".bf16.*.pack)" != "$inode" ]; then ok "a changed file is packed anew"; else not_ok "a changed file is packed anew"; fi
@@ -38,6 +43,14 @@ head -$((rows + 1)) "$top/data/posts/dev.tsv" >"$dir/dev.tsv" # a part will do: 
 "$gyeol" train calibrate --model "$m" --data "$dir/dev.tsv" --budget 0.6 --json >"$dir/fit.json" 2>"$dir/fit.err"
 is "calibration is kept beside the model" "$(jq -r .out "$dir/fit.json") $(jq '.calibration.axes | length' "$m.gyeol.json")" "$m.gyeol.json 4"
 is "and lowers the loss on every axis" "$(jq '[.axes[] | .loss_after <= .loss_before] | all' "$dir/fit.json")" true
+{
+    printf 'text\tmission\tei\tsn\ttf\tjp\n'
+    printf '좋다 %s 혼자 %s\t\t+\t0\t-\t+\n싫다 %s 계획 %s\t\t0\t+\t0\t0\n' {1..40}
+    printf 'ㅋㅋ\t\t+\t+\t+\t+\n%.0s' {1..30}
+} >"$dir/short.tsv"
+cp "$m" "$dir/s.gguf" && echo '{"note": [1, 2.5], "type": "f32"}' >"$dir/s.gguf.gyeol.json"
+is "posts too short to be judged take no part" "$("$gyeol" train calibrate --model "$dir/s.gguf" --threads 1 --data "$dir/short.tsv" --json | jq .rows)" 20
+is "what else was noted stays" "$(jq -c '[.note, .type]' "$dir/s.gguf.gyeol.json") $(ls "$dir" | grep -c 'tmp')" '[[1,2.5],"f32"] 0'
 moved=
 while IFS= read -r post; do
     moved=$("$gyeol" judge --model "$m" --reason --json "$post")
@@ -47,6 +60,19 @@ quote=$(jq -r .reason <<<"$moved" | grep -o "'[^']*'" | head -1 | tr -d "'")
 if [ -n "$quote" ] && [[ $(jq -r .text <<<"$moved") == *"$quote"* ]]; then ok "a reason quotes the post"; else not_ok "a reason quotes the post" "$moved"; fi
 is "evidence is timed apart" "$(jq '.evidence_ms > 0 and .latency_ms > 0' <<<"$moved")" true
 refused "a calibration of another prompt is refused" 1 'calibrated for another prompt' "$gyeol" judge --model "$m" --template chatml "$text"
+
+# Whatever is posted.
+strange() { # NAME BYTES...: judged with a reason, or kept as too short
+    local said
+    said=$(printf "${@:2}" | "$gyeol" judge --model "$m" --threads 1 --reason --json -)
+    is "$1" "$(jq '[.axes[].decision] | (length == 4)' <<<"$said")" true
+}
+strange "the longest text" '가%.0s' {1..21845}
+strange "an endless line" 'a %.0s' {1..30000}
+strange "nothing" ''
+strange "six characters" '여섯글자임다'
+strange "nothing but markers" '<|im_end|></s>[INST]%.0s' {1..200}
+strange "nothing but emoji" '😀👨‍👩‍👧%.0s' {1..200}
 
 # One post alone, and the same among others.
 "$gyeol" import --db "$dir/a.db" "$top/data/demo" >/dev/null
@@ -76,6 +102,13 @@ mkdir "$dir/judge" && cp "$m" "$dir/judge/base.gguf"
 echo '{"base": "base.gguf", "type": "q8_0"}' >"$dir/judge/gyeol.json"
 is "a judge directory judges" "$("$gyeol" judge --model "$dir/judge" --json "$text" | jq -r .judge.mode)" one-pass
 is "with the type it names" "$(ls "$dir/judge" | grep -c 'q8_0.*pack$')" 1
+echo "{\"base\": \"$m\", \"type\": \"q9\"}" >"$dir/judge/gyeol.json"
+refused "a type it does not have is its own fault" 1 'gyeol.json: type is "q9", want f32' "$gyeol" judge --model "$dir/judge" "$text"
+echo "{\"base\": \"$m\"}" >"$dir/judge/gyeol.json"
+is "a base may lie elsewhere" "$(axes "$("$gyeol" judge --model "$dir/judge" --json "$text")")" "$(axes "$(mv "$m.gyeol.json" "$dir/away" && "$gyeol" judge --model "$m" --json "$text")")"
+mv "$dir/away" "$m.gyeol.json"
+echo '{"base": "none.gguf"}' >"$dir/judge/gyeol.json"
+refused "or be missing" 1 'judge/none.gguf: No such file' "$gyeol" judge --model "$dir/judge" "$text"
 echo '{"base": 7' >"$dir/judge/gyeol.json"
 refused "a broken gyeol.json is refused" 1 'gyeol.json:[0-9]+: ' "$gyeol" judge --model "$dir/judge" "$text"
 
@@ -95,5 +128,7 @@ refused "one-pass without a model" 2 'needs a language model' "$gyeol" judge --m
 refused "a mode that is not there" 2 'no such mode' "$gyeol" judge --mode oracle "$text"
 head -c 2000 "$m" >"$dir/cut.gguf"
 refused "a truncated file" 1 'cut.gguf' "$gyeol" judge --model "$dir/cut.gguf" "$text"
+refused "no database: known before the model is packed" 1 'no such database' "$gyeol" batch --db "$dir/none.db" --model "$dir/fresh.gguf"
+refused "another mode is not calibrated" 2 'mode per-axis' "$gyeol" train calibrate --mode per-axis --model "$m" --data "$dir/short.tsv"
 refused "calibrating without data" 2 'data is missing' "$gyeol" train calibrate --model "$m"
 finish
