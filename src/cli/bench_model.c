@@ -213,7 +213,7 @@ static int decode_round(struct bench *b, int64_t round, double *seconds, struct 
 
 static int measure(struct bench *b, const struct arguments *o, struct err *e)
 {
-    double warm_up;
+    double warm_up = 0;
     int rc = limits_measure(&b->limits, b->model->kernels, e);
     for (int64_t r = -1; !rc && r < o->rounds; r++) {
         limits_again(&b->limits, NULL, 0);

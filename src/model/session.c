@@ -11,13 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Models up to this width multiply every row twice under 8- and 4-bit weights: rounded to 8 bits, and what rounding left.
+ * In a narrow model the rounding of activations is most of the error, and the second product costs next to nothing. */
+enum { NARROW = 512 };
+
 struct session {
     const struct model *model;
+    bool twice;
     const struct adapter *adapter;
     struct session_options limit;
     int threads;
     size_t ld, ld_q, ld_kv, ld_ff;                     /* D, H Dh, Hk Dh, F rounded up to 16 */
     float *x, *norm, *q, *k, *v, *o, *gate, *up, *low; /* [T][ld of each] */
+    float *spare;                                      /* [2][V]: one token's logits in two parts */
     void *activation;                                  /* prepared rows for the integer and bf16 kernels */
     float *scores;                                     /* per thread, see attention.h */
     float *rope[2];       /* [positions][2][half]: cos, sin; full and sliding layers */
@@ -91,6 +97,12 @@ static void *take(unsigned char **at, size_t *total, size_t n, size_t size, bool
     return p;
 }
 
+/* Rows that T tokens take in the buffers: behind them what their rounding leaves. */
+static size_t rows_of(const struct session *s, size_t T)
+{
+    return s->twice ? 2 * T : T;
+}
+
 static size_t widest_activation(const struct session *s)
 {
     const struct config *c = &s->model->config;
@@ -100,7 +112,7 @@ static size_t widest_activation(const struct session *s)
     size_t most = 0;
     const enum dtype types[] = {DT_BF16, DT_Q8_0, DT_Q4_0};
     for (size_t i = 0; i < COUNT_OF(types); i++) {
-        size_t n = activation_bytes(types[i], s->limit.tokens, widest);
+        size_t n = activation_bytes(types[i], rows_of(s, s->limit.tokens), widest);
         most = n > most ? n : most;
     }
     return most;
@@ -109,7 +121,7 @@ static size_t widest_activation(const struct session *s)
 static size_t carve(struct session *s, unsigned char *at, bool *overflow)
 {
     const struct config *c = &s->model->config;
-    size_t T = s->limit.tokens, n = 0, f = sizeof(float);
+    size_t T = rows_of(s, s->limit.tokens), n = 0, f = sizeof(float);
     s->x = take(&at, &n, T * s->ld, f, overflow);
     s->norm = take(&at, &n, T * s->ld, f, overflow);
     s->q = take(&at, &n, T * s->ld_q, f, overflow);
@@ -123,6 +135,7 @@ static size_t carve(struct session *s, unsigned char *at, bool *overflow)
     s->scores = take(&at, &n, (size_t)s->threads * attention_scratch(s->limit.positions), f, overflow);
     for (int kind = 0; kind < 2; kind++)
         s->rope[kind] = take(&at, &n, s->limit.positions * c->rope_width, f, overflow);
+    s->spare = take(&at, &n, s->twice ? 2 * round16(s->model->head.rows) : 0, f, overflow);
     s->query = take(&at, &n, T, sizeof *s->query, overflow);
     s->pruned = take(&at, &n, T, sizeof *s->pruned, overflow);
     return n;
@@ -138,6 +151,7 @@ int session_new(struct session **out, const struct model *m, const struct sessio
         return err_set(e, ERR_MEMORY, "out of memory for a session");
     s->model = m;
     s->limit = *o;
+    s->twice = c->width <= NARROW && (m->type == MODEL_Q8_0 || m->type == MODEL_Q4_0);
     s->threads = o->threads > 0 ? o->threads : omp_get_max_threads();
     s->ld = round16(c->width);
     s->ld_q = round16((size_t)c->heads * c->head_width);
@@ -207,12 +221,34 @@ static void add_bias(float *y, size_t ld, const float *bias, size_t n, size_t T)
             y[t * ld + i] += bias[i];
 }
 
-/* Rows ready for the layer's weights; all of one layer's projections have one type. */
-static void prepare(struct session *s, struct activation *a, enum dtype type, const float *x, size_t ld,
-                    size_t T, size_t cols)
+/* What rounding to `a` left of T rows of x, into the T rows behind them. */
+static void leave_rest(const struct activation *a, float *x, size_t ld, size_t T)
+{
+    size_t padded = (a->cols + ACT_BLOCK - 1) / ACT_BLOCK * ACT_BLOCK, blocks = padded / ACT_BLOCK;
+    for (size_t t = 0; t < T; t++)
+        for (size_t i = 0; i < a->cols; i++)
+            x[(T + t) * ld + i] =
+                x[t * ld + i] - (float)a->q[t * padded + i] * a->scale[t * blocks + i / ACT_BLOCK];
+}
+
+/* Rows of one of the session's buffers, ready for the layer's weights; all of one layer's projections have one type. */
+static void prepare(struct session *s, struct activation *a, enum dtype type, float *x, size_t ld, size_t T,
+                    size_t cols)
 {
     activation_init(a, type, T, cols, s->activation);
     matmul_prepare(s->model->kernels, a, x, ld);
+    if (!s->twice)
+        return;
+    leave_rest(a, x, ld, T);
+    activation_init(a, type, 2 * T, cols, s->activation);
+    matmul_prepare(s->model->kernels, a, x, ld);
+}
+
+/* Adds the rests' products to the rows'. */
+static void join_rest(const struct session *s, float *y, size_t ld, size_t n, size_t T)
+{
+    for (size_t t = 0; s->twice && t < T; t++)
+        s->model->kernels->add(y + t * ld, y + (T + t) * ld, n);
 }
 
 /* One projection of a layer and where its rows go. */
@@ -244,12 +280,14 @@ static void project(struct session *s, size_t layer, const struct projection *p,
     for (size_t i = 0; i < n; i++)
         product[i] = (struct product){p[i].y, p[i].ld, &l->w[p[i].role - ROLE_Q]};
     matmul_many(s->model->kernels, product, n, a);
+    size_t T = s->twice ? a->rows / 2 : a->rows;
     for (size_t i = 0; i < n; i++) {
+        join_rest(s, p[i].y, p[i].ld, product[i].w->rows, T);
         size_t which = (size_t)(p[i].role - ROLE_Q);
         const struct lora *lora = s->adapter ? &s->adapter->lora[layer * LINEARS + which] : NULL;
-        add_bias(p[i].y, p[i].ld, l->bias[which], l->w[which].rows, a->rows);
+        add_bias(p[i].y, p[i].ld, l->bias[which], l->w[which].rows, T);
         if (lora && lora->a.rows)
-            add_lora(s, lora, &p[i], x, ld_x, a->rows);
+            add_lora(s, lora, &p[i], x, ld_x, T);
     }
 }
 
@@ -474,14 +512,35 @@ int session_forward(struct session *s, const struct run *runs, size_t n, const s
     return 0;
 }
 
+/* One token at a time, for the caller's rows have no room for rests. */
+static void logits_twice(struct session *s, const struct matrix *head, size_t n, float *out, size_t ld)
+{
+    const struct config *c = &s->model->config;
+    size_t ld_v = round16(head->rows);
+    for (size_t i = 0; i < n; i++) {
+        struct activation a;
+        memcpy(s->o, s->norm + i * s->ld, s->ld * sizeof *s->o);
+        prepare(s, &a, head->type, s->o, s->ld, 1, c->width);
+        matmul_run(s->model->kernels, s->spare, ld_v, head, &a);
+        join_rest(s, s->spare, ld_v, head->rows, 1);
+        memcpy(out + i * ld, s->spare, head->rows * sizeof *out);
+    }
+}
+
 void session_logits(struct session *s, const struct matrix *head, const float *hidden, size_t n, float *out,
                     size_t ld)
 {
     const struct config *c = &s->model->config;
     struct activation a;
     omp_set_num_threads(s->threads);
-    prepare(s, &a, head->type, hidden, c->width, n, c->width);
-    matmul_run(s->model->kernels, out, ld, head, &a);
+    for (size_t i = 0; i < n; i++)
+        memcpy(s->norm + i * s->ld, hidden + i * c->width, c->width * sizeof *hidden);
+    if (s->twice) {
+        logits_twice(s, head, n, out, ld);
+    } else {
+        prepare(s, &a, head->type, s->norm, s->ld, n, c->width);
+        matmul_run(s->model->kernels, out, ld, head, &a);
+    }
     for (size_t i = 0; c->logit_softcap != 0 && i < n; i++)
         s->model->kernels->softcap(out + i * ld, head->rows, c->logit_softcap);
 }
