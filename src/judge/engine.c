@@ -135,9 +135,7 @@ static int choose_type(enum model_type *type, const struct plan *p, const struct
 static int open_weights(struct engine *g, const struct plan *p, const struct judge_options *o, struct err *e)
 {
     enum model_type type = MODEL_F32;
-    int rc = checkpoint_open(&g->checkpoint, p->where.base, e);
-    if (!rc)
-        rc = choose_type(&type, p, o, g->checkpoint, e);
+    int rc = choose_type(&type, p, o, g->checkpoint, e);
     if (!rc)
         rc = pack_open(&g->model, g->checkpoint, type, g->model_sha256, NULL, e);
     return rc;
@@ -267,11 +265,14 @@ static double lap(uint64_t *at)
 static int open_parts(struct engine *g, struct plan *p, const struct judge_options *o, struct err *e)
 {
     uint64_t at = when_monotonic_ns();
-    int rc = open_weights(g, p, o, e);
+    int rc = checkpoint_open(&g->checkpoint, p->where.base, e);
     g->open_ms[0] = lap(&at);
-    if (!rc)
+    if (!rc) /* before the weights: nothing is packed for a model that cannot be asked */
         rc = open_words(g, p, o, e);
     g->open_ms[1] = lap(&at);
+    if (!rc)
+        rc = open_weights(g, p, o, e);
+    g->open_ms[0] += lap(&at);
     if (!rc)
         rc = open_adapter(g, p, e);
     if (!rc)

@@ -122,6 +122,9 @@ else
 fi
 
 refused "no such file" 1 'none.gguf: No such file' "$gyeol" judge --model "$dir/none.gguf" --mode one-pass "$text"
+cp -r "$top/tests/fixtures/gemma3" "$dir/mute"
+refused "a model without words" 1 'no tokenizer there' "$gyeol" judge --model "$dir/mute" "$text"
+is "is not packed for nothing" "$(ls "$dir/mute" | grep -c pack)" 0
 refused "an unknown type" 2 'type q3: want f32, bf16, q8_0 or q4_0' "$gyeol" judge --model "$m" --type q3 "$text"
 refused "an unknown template" 2 'template x: want one of' "$gyeol" judge --model "$m" --template x "$text"
 refused "one-pass without a model" 2 'needs a language model' "$gyeol" judge --mode one-pass "$text"
