@@ -128,41 +128,48 @@ static void same(const struct judge_verdict *a, const struct judge_verdict *b, c
 
 /* ---- company, threads, callers ---- */
 
+/* Alone by one thread, then in random groups by three. */
+static void check_company(struct rng *r, const char *type)
+{
+    struct judge_input in[POSTS_MAX];
+    struct judge_verdict alone[POSTS_MAX], together[POSTS_MAX];
+    struct judge_result result[POSTS_MAX];
+    struct judge_options o = {.model = model_path, .type = type, .threads = 1, .quotes = true};
+    struct judge *j;
+    some_posts(r, in);
+    ok(judge_open(&j, &o, &error));
+    for (size_t i = 0; i < posts(); i++)
+        ok(judge_text(j, &in[i], &alone[i], &error));
+    judge_close(j);
+    o.threads = 3;
+    ok(judge_open(&j, &o, &error));
+    for (size_t i = posts(); i-- > 1;) {
+        size_t k = rng_below(r, i + 1);
+        struct judge_input x = in[i];
+        struct judge_verdict v = alone[i];
+        in[i] = in[k], in[k] = x;
+        alone[i] = alone[k], alone[k] = v;
+    }
+    for (size_t i = 0; i < posts();) {
+        size_t n = rng_below(r, posts() - i) + 1;
+        judge_texts(j, in + i, n, 0, together + i, result + i);
+        i += n;
+    }
+    for (size_t i = 0; i < posts(); i++) {
+        assert_int_equal(result[i].rc, 0);
+        same(&together[i], &alone[i], in[i].text);
+    }
+    free_posts(in, posts());
+    judge_close(j);
+}
+
 static void test_company_changes_nothing(void **state)
 {
     (void)state;
     struct rng r = seeded();
-    struct judge_input in[POSTS_MAX];
-    struct judge_verdict alone[POSTS_MAX], together[POSTS_MAX];
-    struct judge_result result[POSTS_MAX];
-    struct engine *g = open_engine(1), *more = open_engine(3);
-    struct judge *j = open_judge(g, true), *many = open_judge(more, true);
-    some_posts(&r, in);
-    for (size_t i = 0; i < posts(); i++)
-        ok(judge_text(j, &in[i], &alone[i], &error));
-    for (int round = 0; round < 3; round++) {
-        for (size_t i = 0; i < posts();) {
-            size_t n = rng_below(&r, posts() - i) + 1;
-            judge_texts(round == 1 ? many : j, in + i, n, 0, together + i, result + i);
-            i += n;
-        }
-        for (size_t i = 0; i < posts(); i++) {
-            assert_int_equal(result[i].rc, 0);
-            same(&together[i], &alone[i], in[i].text);
-        }
-        for (size_t i = posts(); i-- > 1;) { /* another order next time */
-            size_t k = rng_below(&r, i + 1);
-            struct judge_input x = in[i];
-            struct judge_verdict v = alone[i];
-            in[i] = in[k], in[k] = x;
-            alone[i] = alone[k], alone[k] = v;
-        }
-    }
-    free_posts(in, posts());
-    judge_close(j);
-    judge_close(many);
-    engine_close(g);
-    engine_close(more);
+    static const char *const types[] = {"f32", "bf16", "q8_0", "q4_0"};
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        check_company(&r, types[i]);
 }
 
 struct caller {
