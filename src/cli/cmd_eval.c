@@ -87,6 +87,8 @@ static int judge_rows(struct evaluation *v, const struct arguments *o, const str
         if (rc || (o->kind && (!p->row[i].kind || strcmp(p->row[i].kind, o->kind) != 0)))
             continue;
         rc = judge_row(j, &p->row[i], &v->row[v->n], &v->ms[v->n], e);
+        if (rc)
+            err_prefix(e, "%s: ", o->path);
         if (!rc && o->errors)
             print_error(&p->row[i], &v->row[v->n]);
         v->n += rc == 0;
