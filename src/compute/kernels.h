@@ -56,8 +56,21 @@ struct kernels {
      * the next multiple of 16 after n. The order of the sum depends on positions alone. */
     void (*softmax)(float *s, size_t lo, size_t n, float scale, float softcap);
 
+    /* dx += the gradient of rmsnorm's x given dy of its output, dw (NULL: not wanted) += that of w. */
+    void (*rmsnorm_backward)(float *dx, float *dw, const float *x, const float *w, const float *dy, size_t n,
+                             float eps);
+
     /* gate[i] = f(gate[i]) * up[i] */
     void (*gated)(float *gate, const float *up, size_t n, enum activation_function f);
+
+    /* From gate and up as they were before `gated`, and dy of its output: gate becomes dgate, up becomes dup. */
+    void (*gated_backward)(float *gate, float *up, const float *dy, size_t n, enum activation_function f);
+
+    /* From softmax's output p and dp of it: dp[i] becomes the gradient of the raw scores s[i] for i in [lo, n),
+     * zeros elsewhere up to the next multiple of 16. capped: with softcap, the scores after scale and cap
+     * (else NULL). */
+    void (*softmax_backward)(float *dp, const float *p, const float *capped, size_t lo, size_t n, float scale,
+                             float softcap);
 
     void (*add)(float *y, const float *x, size_t n); /* y += x */
     void (*softcap)(float *x, size_t n, float cap);  /* x = cap * tanh(x / cap) */
@@ -88,7 +101,21 @@ struct product {
 };
 void matmul_many(const struct kernels *k, const struct product *p, size_t n, const struct activation *a);
 
-/* y += x W^T; F32 and BF16 weights only. */
+/* The rows' type may differ from the weights': rows in F32 or BF16 multiply weights of any type, which are
+ * unpacked to the rows' type a few panels at a time (NF4 always is). Training computes so. */
+
+/* dx [T, cols] = dy W, or added to with accumulate: the gradient of x in y = x W^T. dy is prepared as rows of
+ * w->rows columns, in F32 or BF16; weights of any type. */
+void matmul_transposed(const struct kernels *k, float *dx, size_t lddx, const struct matrix *w,
+                       const struct activation *dy, bool accumulate);
+
+/* dw [N, K], rows one after another, += dy^T x: the gradient of W in y = x W^T. T rows of dy [.., N] and of
+ * x [.., K]; computed in `compute` (DT_F32 or DT_BF16). scratch: matmul_outer_bytes. */
+void matmul_outer(const struct kernels *k, float *dw, const float *dy, size_t lddy, size_t N, const float *x,
+                  size_t ldx, size_t K, size_t T, enum dtype compute, void *scratch);
+size_t matmul_outer_bytes(size_t N, size_t K, size_t T, enum dtype compute);
+
+/* y += x W^T; F32 and BF16 rows only. */
 void matmul_add(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
                 const struct activation *a);
 

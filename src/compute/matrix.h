@@ -9,7 +9,10 @@
  *   Q8_0   per 128 columns: f16 scale[4][16]; u8 q[32][16][4]   q = ggml's value + 128, k = 4 s + i
  *   Q4_0   per 128 columns: f16 scale[4][16]; u8 q[4][4][16][4] block b, step s: low nibble k = 32 b + 4 s +
  * i, high nibble k = 32 b + 16 + 4 s + i (ggml's own pairing and its unsigned codes, value = code - 8) K is
- * padded to the unit with zero weights. Panels are 64-byte aligned. */
+ * padded to the unit with zero weights. Panels are 64-byte aligned.
+ *   NF4    per 64 columns: f32 absmax[16]; u8 q[8][16][4]: byte i of row r in group g holds columns 8 g + 2 i
+ *          (low nibble) and 8 g + 2 i + 1 (high nibble), so that a row's eight codes are one 32-bit lane. K is
+ *          a multiple of 64, bitsandbytes' block; absmax is the double-quantised value, decoded. */
 #ifndef GYEOL_COMPUTE_MATRIX_H
 #define GYEOL_COMPUTE_MATRIX_H
 
@@ -21,7 +24,7 @@
 #define PANEL 16 /* rows */
 
 struct matrix {
-    enum dtype type; /* DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0 */
+    enum dtype type; /* DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0, DT_NF4 */
     size_t rows, cols;
     const unsigned char *data; /* borrowed, 64-byte aligned: a mapping or an allocation */
 };
