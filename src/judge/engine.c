@@ -235,21 +235,27 @@ static size_t positions(const struct prompt *p)
     return n > POSITIONS ? n : POSITIONS;
 }
 
-static int open_prefix(struct engine *g, const struct judge_options *o, struct err *e)
+static int open_session(struct engine *g, int threads, struct err *e)
 {
-    const struct session_options so = {ENGINE_PASS_TOKENS, positions(&g->prompt), o->threads};
+    const struct session_options so = {ENGINE_PASS_TOKENS, positions(&g->prompt), threads};
     if (so.positions > POSITIONS_MAX)
         return err_set(e, ERR_LIMIT,
                        "tokenizer (%s): %zu tokens for the instruction, want at most %d altogether",
                        tokenizer_name(g->tokenizer), g->prompt.prefix.n, POSITIONS_MAX);
+    int rc = session_new(&g->session, g->model, &so, e);
+    if (rc)
+        return rc;
+    session_set_adapter(g->session, g->adapter);
+    return kv_new(&g->prefix, g->model, NULL, g->prompt.prefix.n, false, e);
+}
+
+int engine_refresh(struct engine *g, struct err *e)
+{
     float *hidden = malloc(g->model->config.width * sizeof *hidden);
-    int rc = hidden ? session_new(&g->session, g->model, &so, e) : err_set(e, ERR_MEMORY, "out of memory");
-    if (!rc) {
-        session_set_adapter(g->session, g->adapter);
-        rc = kv_new(&g->prefix, g->model, NULL, g->prompt.prefix.n, false, e);
-    }
-    if (!rc)
-        rc = session_prefill(g->session, g->prefix, g->prompt.prefix.id, g->prompt.prefix.n, hidden, e);
+    kv_truncate(g->prefix, 0);
+    int rc = hidden
+                 ? session_prefill(g->session, g->prefix, g->prompt.prefix.id, g->prompt.prefix.n, hidden, e)
+                 : err_set(e, ERR_MEMORY, "out of memory");
     free(hidden);
     return rc;
 }
@@ -279,7 +285,9 @@ static int open_parts(struct engine *g, struct plan *p, const struct judge_optio
         rc = open_calibration(g, p, o, e);
     g->open_ms[2] = lap(&at);
     if (!rc)
-        rc = open_prefix(g, o, e);
+        rc = open_session(g, o->threads, e);
+    if (!rc)
+        rc = engine_refresh(g, e);
     g->open_ms[3] = lap(&at);
     return rc;
 }
@@ -317,6 +325,32 @@ int engine_open(struct engine **out, const struct judge_options *o, struct err *
     return rc;
 }
 
+int engine_over(struct engine **out, struct model *m, struct adapter *a, struct tokenizer *t,
+                const struct chat_template *chat, int threads, struct err *e)
+{
+    struct engine *g = calloc(1, sizeof *g);
+    *out = NULL;
+    if (!g)
+        return err_set(e, ERR_MEMORY, "out of memory");
+    g->borrowed = true;
+    g->model = m;
+    g->adapter = a;
+    g->tokenizer = t;
+    calibration_none(&g->calibration);
+    g->name = strdup("the model in training");
+    int rc = g->name ? prompt_init(&g->prompt, t, chat, ENGINE_POST_TOKENS, e)
+                     : err_set(e, ERR_MEMORY, "out of memory");
+    if (!rc)
+        rc = check_prompt(&g->prompt, e);
+    if (!rc)
+        rc = open_session(g, threads, e);
+    if (rc)
+        engine_close(g);
+    else
+        *out = g;
+    return rc;
+}
+
 void engine_close(struct engine *g)
 {
     if (!g)
@@ -324,10 +358,12 @@ void engine_close(struct engine *g)
     kv_free(g->prefix);
     session_free(g->session);
     prompt_deinit(&g->prompt);
-    tokenizer_close(g->tokenizer);
-    adapter_close(g->adapter);
     peft_close(g->peft);
-    model_close(g->model);
+    if (!g->borrowed) {
+        tokenizer_close(g->tokenizer);
+        adapter_close(g->adapter);
+        model_close(g->model);
+    }
     checkpoint_close(g->checkpoint);
     free(g->name);
     free(g->home);

@@ -26,12 +26,20 @@ struct engine {
     char *home; /* file that keeps its calibration: gyeol.json of adapter or directory, or beside the GGUF */
     char model_sha256[DIGEST_HEX], adapter_sha256[DIGEST_HEX];
     double open_ms[4]; /* what opening took: weights, tokenizer, adapter, prefix */
+    bool borrowed;     /* model, adapter and tokenizer are the caller's: engine_over */
 };
 
 /* o->model: a judge directory (gyeol.json names base, adapter, calibration), a Hugging Face directory or a
  * GGUF file. o->adapter: a PEFT directory in place of the judge directory's, or "none". */
 int engine_open(struct engine **out, const struct judge_options *o, struct err *e) MUST_CHECK;
 void engine_close(struct engine *g); /* NULL allowed */
+
+/* An uncalibrated engine over weights that are being trained: model, adapter (NULL: none) and tokenizer are the
+ * caller's and stay open; it has no home. The prefix is computed by engine_refresh, each time after they
+ * changed. chat: as prompt_init takes it. */
+int engine_over(struct engine **out, struct model *m, struct adapter *a, struct tokenizer *t,
+                const struct chat_template *chat, int threads, struct err *e) MUST_CHECK;
+int engine_refresh(struct engine *g, struct err *e) MUST_CHECK;
 
 /* Writes g->calibration into g->home, whatever else is there staying. */
 int engine_save_calibration(const struct engine *g, struct err *e) MUST_CHECK;

@@ -87,25 +87,35 @@ static int fit_axis(struct calibration_axis *k, struct calibrate_axis *d, int a,
     return rc;
 }
 
-int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double budget,
-                     struct calibrate_fit *fit, void (*progress)(void *context, size_t rows), void *context,
-                     struct err *e)
+int engine_ask(struct engine *g, const struct labelled_posts *dev, struct engine_said *said,
+               void (*progress)(void *context, size_t rows), void *context, struct err *e)
 {
-    float(*logits)[AXES][3] = calloc(dev->n + 1, sizeof *logits);
-    bool *settled = calloc(dev->n + 1, sizeof *settled);
+    said->logits = calloc(dev->n + 1, sizeof *said->logits);
+    said->settled = calloc(dev->n + 1, sizeof *said->settled);
+    if (!said->logits || !said->settled)
+        return err_set(e, ERR_MEMORY, "out of memory for %zu rows", dev->n);
+    return judge_rows(g, dev, said->logits, said->settled, progress, context, e);
+}
+
+void engine_said_deinit(struct engine_said *said)
+{
+    free(said->logits);
+    free(said->settled);
+    *said = (struct engine_said){0};
+}
+
+int engine_fit(struct engine *g, const struct labelled_posts *dev, const struct engine_said *said,
+               double budget, struct calibrate_fit *fit, struct err *e)
+{
     struct calibrate_axis d = {.z = calloc(dev->n + 1, sizeof *d.z), .label = calloc(dev->n + 1, 1)};
     struct calibration c = {.fitted = true};
-    int rc = logits && settled && d.z && d.label
-                 ? 0
-                 : err_set(e, ERR_MEMORY, "out of memory for %zu rows", dev->n);
-    if (!rc)
-        rc = judge_rows(g, dev, logits, settled, progress, context, e);
+    int rc = d.z && d.label ? 0 : err_set(e, ERR_MEMORY, "out of memory for %zu rows", dev->n);
     for (int a = 0; !rc && a < AXES; a++) {
-        axis_rows(&d, dev, logits, settled, a);
+        axis_rows(&d, dev, said->logits, said->settled, a);
         rc = fit_axis(&c.axis[a], &d, a, budget, fit, e);
     }
     for (size_t i = 0; !rc && i < dev->n; i++)
-        c.rows += !settled[i];
+        c.rows += !said->settled[i];
     if (!rc) {
         memcpy(c.prompt_sha256, g->prompt.sha256, DIGEST_HEX);
         memcpy(c.model_sha256, g->model_sha256, DIGEST_HEX);
@@ -113,9 +123,19 @@ int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double 
         memcpy(c.data_sha256, dev->sha256, DIGEST_HEX);
         g->calibration = c;
     }
-    free(logits);
-    free(settled);
     free(d.z);
     free(d.label);
+    return rc;
+}
+
+int engine_calibrate(struct engine *g, const struct labelled_posts *dev, double budget,
+                     struct calibrate_fit *fit, void (*progress)(void *context, size_t rows), void *context,
+                     struct err *e)
+{
+    struct engine_said said = {0};
+    int rc = engine_ask(g, dev, &said, progress, context, e);
+    if (!rc)
+        rc = engine_fit(g, dev, &said, budget, fit, e);
+    engine_said_deinit(&said);
     return rc;
 }
