@@ -2,6 +2,7 @@
  * fields mean by Transformers' configuration classes, and files that lie. GGUF metadata is tested in
  * test_checkpoint.c. */
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/size.h"
 #include "format/config.h"
 
@@ -526,6 +527,103 @@ static void test_what_is_no_json_object_is_refused(void **state)
         check_refused(bad[i], "JSON");
 }
 
+/* ---- written, and read again ---- */
+
+static void check_written(const struct config *c, const char *what)
+{
+    char *text;
+    struct config again;
+    int rc = config_to_json(&text, c, what, DT_BF16, &error);
+    if (rc)
+        fail_msg("%s", error.msg);
+    ok(config_from_json(&again, what, text, strlen(text), &error));
+    const char *other = config_differs(c, &again);
+    if (other)
+        fail_msg("%s: another %s", what, other);
+    free(text);
+}
+
+static void test_what_is_written_means_the_same(void **state)
+{
+    static const char *const texts[] = {hyperclovax_05b, hyperclovax_15b, llama31_8b, llama32_3b,
+                                        deepseek_7b,     mistral_7b,      gemma2_9b,  gemma3_4b};
+    static const char *const folders[] = {"llama_tied",      "llama_untied",      "llama_hcx",
+                                          "llama31",         "mistral",           "gemma2",
+                                          "gemma3",          "gemma3_layertypes", "refcheck_gemma2",
+                                          "refcheck_gemma3", "refcheck_llama",    "refcheck_mistral"};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        struct config c = good(texts[i]);
+        check_written(&c, "real");
+    }
+    for (size_t i = 0; i < COUNT_OF(folders); i++) {
+        char file[200], *bytes;
+        size_t n;
+        struct config c;
+        snprintf(file, sizeof file, "tests/fixtures/%s/config.json", folders[i]);
+        ok(file_read(&bytes, &n, file, 1 << 20, &error));
+        ok(config_from_json(&c, file, bytes, n, &error));
+        check_written(&c, folders[i]);
+        free(bytes);
+    }
+}
+
+/* Fields as Transformers' own files spell them, in numbers as Python prints them. */
+static void test_what_is_written_reads_like_theirs(void **state)
+{
+    static const char *const want[] = {"\"architectures\": [\n    \"LlamaForCausalLM\"\n  ]",
+                                       "\"model_type\": \"llama\"",
+                                       "\"rms_norm_eps\": 1e-5",
+                                       "\"torch_dtype\": \"bfloat16\"",
+                                       "\"rope_type\": \"llama3\"",
+                                       "\"original_max_position_embeddings\": 8192",
+                                       "\"tie_word_embeddings\": true",
+                                       "\"pad_token_id\": null"};
+    (void)state;
+    char *text;
+    struct config c = good(llama32_3b);
+    ok(config_to_json(&text, &c, "c", DT_BF16, &error));
+    for (size_t i = 0; i < COUNT_OF(want); i++)
+        if (!strstr(text, want[i]))
+            fail_msg("no %s in %s", want[i], text);
+    free(text);
+}
+
+static void check_unsayable(struct config c, const char *what)
+{
+    char *text;
+    assert_int_equal(config_to_json(&text, &c, "c", DT_F32, &error), ERR_FORMAT);
+    assert_null(text);
+    if (!strstr(error.msg, what))
+        fail_msg("\"%s\" does not say %s", error.msg, what);
+}
+
+static void test_what_cannot_be_said_is_refused(void **state)
+{
+    (void)state;
+    struct config c = good(llama31_8b);
+    c.o_bias = true; /* Llama has one flag for all four */
+    check_unsayable(c, "bias of attention's output");
+    c = good(llama31_8b);
+    c.rope[0].scaling = ROPE_FACTORS; /* of a GGUF file */
+    check_unsayable(c, "rotary embedding");
+    c = good(mistral_7b);
+    c.qkv_bias = true;
+    check_unsayable(c, "biases of queries");
+    c = good(gemma2_9b);
+    c.qk_norm = true;
+    check_unsayable(c, "norms of queries and keys");
+    c = good(gemma3_4b);
+    c.rope[1] = c.rope[0];
+    check_unsayable(c, "windowed layers");
+    c = good(gemma3_4b);
+    c.attention_softcap = 50;
+    check_unsayable(c, "attention soft cap");
+    c = good(llama31_8b);
+    snprintf(c.architecture, sizeof c.architecture, "falcon");
+    check_unsayable(c, "falcon");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +641,9 @@ int main(void)
         cmocka_unit_test(test_numbers_that_lie_are_refused),
         cmocka_unit_test(test_numbers_must_agree),
         cmocka_unit_test(test_what_is_no_json_object_is_refused),
+        cmocka_unit_test(test_what_is_written_means_the_same),
+        cmocka_unit_test(test_what_is_written_reads_like_theirs),
+        cmocka_unit_test(test_what_cannot_be_said_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,15 @@ int config_from_json(struct config *c, const char *name, const char *bytes, size
                      struct err *e) MUST_CHECK;
 int config_from_gguf(struct config *c, const struct gguf *g, struct err *e) MUST_CHECK;
 
+/* The way back: config.json for Transformers, of weights stored as `type`, as malloc'd *text (`name` for
+ * messages). It is read back before it is given: config_from_json gives c again, all but its name and
+ * norm_plus_one (which such files imply). ERR_FORMAT: no family's configuration class can say what c is. */
+int config_to_json(char **text, const struct config *c, const char *name, enum dtype type,
+                   struct err *e) MUST_CHECK;
+
+/* What distinguishes the two, name and norm_plus_one apart: a few words, or NULL when nothing does. */
+const char *config_differs(const struct config *a, const struct config *b);
+
 /* The name GGUF has for the architecture: Mistrals travel as "llama". */
 const char *config_gguf_architecture(const struct config *c);
 

@@ -1,28 +1,18 @@
 #include "judge/engine.h"
 
-#include "base/file.h"
 #include "base/when.h"
 #include "format/chat_file.h"
-#include "format/fields.h"
 #include "format/tokenizer_file.h"
+#include "judge/notes.h"
 #include "model/generate.h"
 #include "model/pack.h"
 #include "model/source.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { JSON_LIMIT = 1 << 20, POSITIONS = 2048, POSITIONS_MAX = 1 << 15 };
-
-/* What is noted beside a model or an adapter: gyeol.json in a directory, FILE.gyeol.json beside a file. */
-struct notes {
-    char *file;
-    json_t *root;         /* NULL when there is no such file */
-    struct fields fields; /* of root, or of nothing */
-};
+enum { POSITIONS = 2048, POSITIONS_MAX = 1 << 15 };
 
 /* What the notes and the options together say. */
 struct plan {
@@ -32,41 +22,12 @@ struct plan {
     const struct notes *calibration; /* has one; NULL: there is none */
 };
 
-static void notes_deinit(struct notes *n)
-{
-    free(n->file);
-    json_decref(n->root);
-}
-
 static void plan_deinit(struct plan *p)
 {
     source_close(&p->where);
     notes_deinit(&p->model);
     notes_deinit(&p->adapter);
     notes_deinit(&p->base);
-}
-
-static int read_object(json_t **root, struct fields *f, const char *file, struct err *e)
-{
-    struct stat st;
-    *root = NULL;
-    *f = (struct fields){.file = file};
-    if (stat(file, &st))
-        return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(e, "%s", file);
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, ERR_FORMAT, "%s: not a regular file", file);
-    return fields_read(f, root, file, JSON_LIMIT, e);
-}
-
-static int notes_read(struct notes *n, const char *path, struct err *e)
-{
-    struct stat st;
-    bool directory = !stat(path, &st) && S_ISDIR(st.st_mode);
-    if (asprintf(&n->file, directory ? "%s/gyeol.json" : "%s.gyeol.json", path) < 0) {
-        n->file = NULL;
-        return err_set(e, ERR_MEMORY, "out of memory");
-    }
-    return read_object(&n->root, &n->fields, n->file, e);
 }
 
 /* A judge directory's calibration is of its base with its own adapter; an adapter brings its own. */
@@ -372,20 +333,9 @@ void engine_close(struct engine *g)
 
 int engine_save_calibration(const struct engine *g, struct err *e)
 {
-    struct fields ignored;
-    json_t *root, *made = calibration_json(&g->calibration);
-    char *text = NULL;
-    int rc = made ? read_object(&root, &ignored, g->home, e) : err_set(e, ERR_MEMORY, "out of memory");
-    if (rc) {
-        json_decref(made);
-        return rc;
-    }
-    if (!root)
-        root = json_object();
-    if (!json_object_set_new(root, "calibration", made))
-        text = json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-    rc = text ? file_write(g->home, text, strlen(text), e) : err_set(e, ERR_MEMORY, "out of memory");
-    free(text);
-    json_decref(root);
+    json_t *changes = json_pack("{s:o*}", "calibration", calibration_json(&g->calibration));
+    int rc = json_object_size(changes) ? notes_update(g->home, changes, e)
+                                       : err_set(e, ERR_MEMORY, "out of memory");
+    json_decref(changes);
     return rc;
 }

@@ -65,9 +65,8 @@ struct output_run {
 int output_adapter(const char *dir, const struct parameters *p, const struct lora_options *o,
                    const struct config *c, const char *base_name, struct err *e) MUST_CHECK;
 
-/* model.safetensors of p (full training), its matrices DT_F32 or DT_BF16 as Transformers keeps them, and
- * config.json; from words_dir, unless NULL, what belongs to the tokenizer, byte for byte. ERR_FORMAT:
- * config.json cannot say what c is. */
+/* model.safetensors of p (full training), all of it DT_F32 or DT_BF16, and config.json; from words_dir, unless
+ * NULL, what belongs to the tokenizer, byte for byte. ERR_FORMAT: config.json cannot say what c is. */
 int output_model(const char *dir, const struct parameters *p, const struct config *c, enum dtype type,
                  const char *words_dir, struct err *e) MUST_CHECK;
 
