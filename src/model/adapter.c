@@ -85,6 +85,72 @@ int adapter_load(struct adapter **out, const struct peft *p, const struct model 
     return 0;
 }
 
+static int pair_shape(const struct config *c, int role, uint32_t rank, struct lora *l)
+{
+    size_t dim[2];
+    role_shape((enum role)role, c, dim);
+    l->a = (struct matrix){.type = DT_F32, .rows = rank, .cols = dim[1]};
+    l->b = (struct matrix){.type = DT_F32, .rows = dim[0], .cols = rank};
+    return matrix_bytes(DT_F32, rank, dim[1]) && matrix_bytes(DT_F32, dim[0], rank) ? 0 : -1;
+}
+
+size_t adapter_bytes(const struct config *c, uint32_t rank, unsigned targets)
+{
+    size_t n = 0, all;
+    for (int r = ROLE_Q; r <= ROLE_DOWN; r++) {
+        struct lora l;
+        if (!(targets >> (r - ROLE_Q) & 1))
+            continue;
+        if (pair_shape(c, r, rank, &l) || !size_add(n, matrix_bytes(DT_F32, l.a.rows, l.a.cols), &n) ||
+            !size_add(n, matrix_bytes(DT_F32, l.b.rows, l.b.cols), &n))
+            return 0;
+    }
+    return size_mul(n, c->layers, &all) ? all : 0;
+}
+
+int adapter_new(struct adapter **out, const struct config *c, uint32_t rank, unsigned targets, struct err *e)
+{
+    size_t bytes = adapter_bytes(c, rank, targets);
+    struct adapter *a = calloc(1, sizeof *a);
+    *out = NULL;
+    if (a && bytes && bytes <= SIZE_MAX / 2) {
+        a->lora = calloc((size_t)c->layers * LINEARS, sizeof *a->lora);
+        a->block = aligned_alloc(64, (bytes + 127) & ~(size_t)63);
+    }
+    if (!a || !a->lora || !a->block) {
+        adapter_close(a);
+        return err_set(e, ERR_MEMORY, "out of memory for an adapter of rank %u", rank);
+    }
+    memset(a->block, 0, bytes);
+    a->layers = c->layers;
+    a->rank_max = rank;
+    unsigned char *to = a->block;
+    for (size_t i = 0; i < a->layers * LINEARS; i++) {
+        struct lora *l = &a->lora[i];
+        if (!(targets >> i % LINEARS & 1))
+            continue;
+        pair_shape(c, ROLE_Q + (int)(i % LINEARS), rank, l);
+        l->a.data = to;
+        to += matrix_bytes(DT_F32, l->a.rows, l->a.cols);
+        l->b.data = to;
+        to += matrix_bytes(DT_F32, l->b.rows, l->b.cols);
+    }
+    *out = a;
+    return 0;
+}
+
+void adapter_set(const struct adapter *a, const struct matrix *m, const float *rows, float scale)
+{
+    size_t panel = matrix_panel_bytes(DT_F32, m->cols);
+    unsigned char *to = (unsigned char *)a->block + (m->data - (const unsigned char *)a->block);
+    for (size_t r = 0; r < m->rows; r += PANEL, to += panel) {
+        float *values = (float *)(void *)to;
+        matrix_pack(to, DT_F32, rows + r * m->cols, m->rows - r < PANEL ? m->rows - r : PANEL, m->cols);
+        for (size_t i = 0; i < PANEL * m->cols; i++)
+            values[i] *= scale;
+    }
+}
+
 void adapter_close(struct adapter *a)
 {
     if (!a)

@@ -20,6 +20,18 @@ struct adapter {
 };
 
 int adapter_load(struct adapter **out, const struct peft *p, const struct model *m, struct err *e) MUST_CHECK;
+
+/* One of zeros, for training: pairs of one rank at the projections of `targets` (bit role - ROLE_Q). */
+int adapter_new(struct adapter **out, const struct config *c, uint32_t rank, unsigned targets,
+                struct err *e) MUST_CHECK;
+
+/* Bytes of its pairs; 0: overflow. */
+size_t adapter_bytes(const struct config *c, uint32_t rank, unsigned targets);
+
+/* Writes the adapter's matrix m (a or b of a pair) from rows one after another [m->rows, m->cols], times
+ * scale. */
+void adapter_set(const struct adapter *a, const struct matrix *m, const float *rows, float scale);
+
 void adapter_close(struct adapter *a); /* NULL allowed */
 
 #endif

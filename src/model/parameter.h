@@ -56,7 +56,8 @@ void parameters_free(struct parameters *p); /* NULL allowed */
 struct parameter *parameters_find(const struct parameters *p, enum role r, uint32_t layer,
                                   enum parameter_part part);
 
-/* Packs the values where the forward pass reads them: the adapter's panels, or m's block (m is written). */
+/* Packs the values where the forward pass reads them: the adapter's panels (m is not looked at and may be NULL),
+ * or m's block (m is written). */
 void parameters_sync(struct parameters *p, struct model *m);
 
 #endif

@@ -5,8 +5,8 @@
 
 #include "base/size.h"
 #include "model/attention.h"
+#include "model/rope.h"
 
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,50 +36,6 @@ struct session {
 static size_t round16(size_t n)
 {
     return (n + 15) & ~(size_t)15;
-}
-
-/* --- rotary tables */
-
-/* Llama 3's scaling: long wavelengths are slowed by `factor`, short ones kept, those between blended
- * (transformers/modeling_rope_utils.py, _compute_llama3_parameters). */
-static float llama3_frequency(const struct config_rope_kind *r, float f)
-{
-    float wavelength = 2 * (float)M_PI / f, context = (float)r->original_context;
-    float low = context / r->low_freq_factor, high = context / r->high_freq_factor;
-    if (wavelength < high)
-        return f;
-    if (wavelength > low)
-        return f / r->factor;
-    float smooth = (context / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
-    return (1 - smooth) * f / r->factor + smooth * f;
-}
-
-static float frequency(const struct model *m, const struct config_rope_kind *r, size_t i)
-{
-    float f = 1.0f / powf(r->theta, (float)(2 * i) / (float)m->config.rope_width);
-    switch (r->scaling) {
-    case ROPE_LINEAR:
-        return f / r->factor;
-    case ROPE_LLAMA3:
-        return llama3_frequency(r, f);
-    case ROPE_FACTORS:
-        return f / m->rope_factors[i];
-    default:
-        return f;
-    }
-}
-
-static void fill_rope(const struct session *s, int kind)
-{
-    size_t half = s->model->config.rope_width / 2;
-    for (size_t i = 0; i < half; i++) {
-        float f = frequency(s->model, &s->model->config.rope[kind], i);
-        for (size_t p = 0; p < s->limit.positions; p++) {
-            float angle = (float)p * f, *row = s->rope[kind] + p * 2 * half;
-            row[i] = cosf(angle);
-            row[half + i] = sinf(angle);
-        }
-    }
 }
 
 /* --- memory */
@@ -165,8 +121,8 @@ int session_new(struct session **out, const struct model *m, const struct sessio
     }
     memset(s->space, 0, s->bytes);
     carve(s, s->space, &overflow);
-    fill_rope(s, 0);
-    fill_rope(s, 1);
+    for (int kind = 0; kind < 2; kind++)
+        rope_fill(s->rope[kind], c->rope_width, m, kind, s->limit.positions);
     *out = s;
     return 0;
 }
