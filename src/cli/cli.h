@@ -23,7 +23,8 @@ struct command {
 
 extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval, cmd_data, cmd_train,
     cmd_model, cmd_bench;
-extern const struct command cmd_train_linear, cmd_train_calibrate; /* actions of train */
+extern const struct command cmd_train_linear, cmd_train_calibrate, cmd_train_lora,
+    cmd_train_full; /* of train */
 extern const struct command cmd_model_info, cmd_model_logits, cmd_model_pack, cmd_model_merge, cmd_model_pull,
     cmd_model_tokenize;                                         /* of model */
 extern const struct command cmd_bench_kernels, cmd_bench_model; /* of bench */

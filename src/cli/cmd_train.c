@@ -3,7 +3,8 @@
 
 static int run(int argc, char **argv)
 {
-    static const struct command *const actions[] = {&cmd_train_linear, &cmd_train_calibrate};
+    static const struct command *const actions[] = {&cmd_train_linear, &cmd_train_lora, &cmd_train_full,
+                                                    &cmd_train_calibrate};
     return cli_dispatch(&cmd_train, actions, COUNT_OF(actions), argc, argv);
 }
 
