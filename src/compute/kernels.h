@@ -21,14 +21,14 @@
 
 /* T rows of activations made ready for one weight type; views into the caller's space. */
 struct activation {
-    enum dtype type; /* the weights' type */
+    enum dtype type; /* the weights' type; F32 and BF16 go with any weights */
     size_t rows, cols;
-    const float *f32; /* F32: the rows themselves, ld apart */
-    size_t ld;
-    uint16_t *bf16; /* BF16: [T][cols rounded up to 2], rounded to nearest even */
-    int8_t *q;      /* integer types: [T][cols rounded up to 128], value = q * scale */
-    float *scale;   /* [T][blocks of 128]: max|x| / 127 */
-    int32_t *sum;   /* [T][blocks of 32]: -(offset) * sum of q, offset 128 for Q8_0, 8 for Q4_0 */
+    size_t ld;        /* F32, BF16: values from row to row */
+    const float *f32; /* F32: the rows themselves */
+    uint16_t *bf16;   /* BF16: [T][cols rounded up to 2], rounded to nearest even */
+    int8_t *q;        /* integer types: [T][cols rounded up to 128], value = q * scale */
+    float *scale;     /* [T][blocks of 128]: max|x| / 127 */
+    int32_t *sum;     /* [T][blocks of 32]: -(offset) * sum of q, offset 128 for Q8_0, 8 for Q4_0 */
 };
 
 enum activation_function { ACTIVATION_SILU, ACTIVATION_GELU_TANH, ACTIVATION_GELU };
@@ -48,6 +48,16 @@ struct kernels {
      * y[t][16 p + lane] (+)= sum over k < K of x[t][k] * w[p * panel_stride + 16 k + lane]. */
     void (*matmul_f32)(float *y, size_t ldy, const float *w, size_t panel_stride, size_t panels,
                        const float *x, size_t ldx, size_t T, size_t K, bool accumulate);
+
+    /* Columns k0 .. k1-1 (k0 a multiple of 128) of panels p0 .. p1-1 of w, of any type, as panels of `to` (F32, or
+     * BF16 rounded to nearest even), matrix_panel_bytes(to, k1 - k0) apart. out: 64-byte aligned. */
+    void (*unpack)(void *out, enum dtype to, const struct matrix *w, size_t p0, size_t p1, size_t k0,
+                   size_t k1);
+
+    /* Transposed: the columns from k0 (a multiple of 64) on, 64 or as many as there are, are the rows of panels of
+     * `to`; w's rows n0 .. n1-1 (n0 a multiple of 16; n1 too unless w ends there) their columns. */
+    void (*unpack_transposed)(void *out, enum dtype to, const struct matrix *w, size_t k0, size_t n0,
+                              size_t n1);
 
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. The sum is in an order fixed by n. */
     void (*rmsnorm)(float *out, const float *x, const float *w, size_t n, float eps);
@@ -88,6 +98,16 @@ size_t kernels_all(const struct kernels *out[3]);
 /* Space for the activation of T rows: bytes (a multiple of 64), and carving it. */
 size_t activation_bytes(enum dtype type, size_t T, size_t cols);
 void activation_init(struct activation *a, enum dtype type, size_t T, size_t cols, void *space);
+
+/* Columns k0 .. k0+n-1 of the same rows (F32, BF16; k0 even): a view. */
+static inline struct activation activation_columns(const struct activation *a, size_t k0, size_t n)
+{
+    struct activation part = *a;
+    part.cols = n;
+    part.f32 = a->f32 ? a->f32 + k0 : NULL;
+    part.bf16 = a->bf16 ? a->bf16 + k0 : NULL;
+    return part;
+}
 
 /* The threaded whole: prepares x (all threads), then multiplies panels split over OpenMP's threads. */
 void matmul_prepare(const struct kernels *k, struct activation *a, const float *x, size_t ldx);

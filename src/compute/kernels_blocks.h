@@ -172,7 +172,7 @@ static void matmul_bf16(float *y, size_t ldy, const unsigned char *w, size_t str
                         const struct activation *a, bool accumulate)
 {
     size_t pairs = (a->cols + 1) / 2;
-    struct float_product m = {y, ldy, w, (const void *)a->bf16, stride, pairs * 4, a->rows, pairs};
+    struct float_product m = {y, ldy, w, (const void *)a->bf16, stride, a->ld * 2, a->rows, pairs};
     float_panels(m, panels, accumulate, true);
 }
 

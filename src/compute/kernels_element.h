@@ -12,7 +12,8 @@
 
 #define ELEMENT_KERNELS                                                                                      \
     .prepare = prepare, .rmsnorm = rmsnorm, .softmax = softmax, .gated = gated, .add = add,                  \
-    .softcap = softcap, .rope = rope
+    .softcap = softcap, .rope = rope, .rmsnorm_backward = rmsnorm_backward,                                  \
+    .softmax_backward = softmax_backward, .gated_backward = gated_backward
 
 /* ---- activations ---- */
 
@@ -25,7 +26,7 @@ static inline uint16_t round_bf16(float f)
 static void prepare_bf16(struct activation *a, const float *x, size_t row)
 {
     size_t n = a->cols, even = n + n % 2;
-    uint16_t *out = a->bf16 + row * even;
+    uint16_t *out = a->bf16 + row * a->ld;
     for (size_t i = 0; i < n; i++)
         out[i] = round_bf16(x[i]);
     if (n < even)
@@ -104,6 +105,29 @@ static void rmsnorm(float *out, const float *x, const float *w, size_t n, float 
         out[i] = x[i] * scale * w[i];
 }
 
+/* With s = 1 / sqrt(mean(x^2) + eps): dx = s w dy - x s^3 / n sum(w dy x), dw = s x dy. */
+static void rmsnorm_backward(float *restrict dx, float *restrict dw, const float *restrict x,
+                             const float *restrict w, const float *restrict dy, size_t n, float eps)
+{
+    float square[LANES] = {0}, along[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            square[j] += x[i + j] * x[i + j];
+            along[j] += w[i + j] * dy[i + j] * x[i + j];
+        }
+    for (size_t j = 0; i + j < n; j++) {
+        square[j] += x[i + j] * x[i + j];
+        along[j] += w[i + j] * dy[i + j] * x[i + j];
+    }
+    float scale = 1.0f / sqrtf(sum_lanes(square) / (float)n + eps);
+    float back = sum_lanes(along) * scale * scale * scale / (float)n;
+    for (i = 0; i < n; i++)
+        dx[i] += scale * w[i] * dy[i] - back * x[i];
+    for (i = 0; dw && i < n; i++)
+        dw[i] += scale * x[i] * dy[i];
+}
+
 static void softcap(float *x, size_t n, float cap)
 {
     for (size_t i = 0; i < n; i++)
@@ -165,6 +189,36 @@ static void softmax(float *s, size_t lo, size_t n, float scale, float cap)
     memset(s + n, 0, (PANEL - n % PANEL) % PANEL * sizeof *s);
 }
 
+/* sum of p dp over [lo, n), in chains by position. */
+static float softmax_along(const float *p, const float *dp, size_t lo, size_t n)
+{
+    float lane[LANES] = {0};
+    for (size_t at = lo / LANES * LANES; at < n; at += LANES) {
+        if (at >= lo && at + LANES <= n) {
+            for (size_t j = 0; j < LANES; j++)
+                lane[j] += p[at + j] * dp[at + j];
+            continue;
+        }
+        for (size_t j = 0; j < LANES; j++)
+            if (at + j >= lo && at + j < n)
+                lane[j] += p[at + j] * dp[at + j];
+    }
+    return sum_lanes(lane);
+}
+
+/* p = softmax(z): dz = p (dp - sum(p dp)). z = cap tanh(u / cap): du = dz (1 - (z / cap)^2). u = scale s. */
+static void softmax_backward(float *restrict dp, const float *restrict p, const float *restrict capped,
+                             size_t lo, size_t n, float scale, float cap)
+{
+    float along = softmax_along(p, dp, lo, n);
+    for (size_t i = lo; i < n; i++)
+        dp[i] = scale * p[i] * (dp[i] - along);
+    for (size_t i = lo; capped && i < n; i++)
+        dp[i] *= 1.0f - capped[i] / cap * (capped[i] / cap);
+    memset(dp, 0, lo * sizeof *dp);
+    memset(dp + n, 0, (PANEL - n % PANEL) % PANEL * sizeof *dp);
+}
+
 static void gated(float *restrict gate, const float *restrict up, size_t n, enum activation_function f)
 {
     if (f == ACTIVATION_SILU)
@@ -176,6 +230,27 @@ static void gated(float *restrict gate, const float *restrict up, size_t n, enum
     else
         for (size_t i = 0; i < n; i++)
             gate[i] = math_gelu(gate[i]) * up[i];
+}
+
+/* y = f(gate) up, slope = f'(gate). */
+static inline void gated_gradient(float *gate, float *up, float dy, float y, float slope)
+{
+    *gate = dy * *up * slope;
+    *up = dy * y;
+}
+
+static void gated_backward(float *restrict gate, float *restrict up, const float *restrict dy, size_t n,
+                           enum activation_function f)
+{
+    if (f == ACTIVATION_SILU)
+        for (size_t i = 0; i < n; i++)
+            gated_gradient(gate + i, up + i, dy[i], math_silu(gate[i]), math_silu_slope(gate[i]));
+    else if (f == ACTIVATION_GELU_TANH)
+        for (size_t i = 0; i < n; i++)
+            gated_gradient(gate + i, up + i, dy[i], math_gelu_tanh(gate[i]), math_gelu_tanh_slope(gate[i]));
+    else
+        for (size_t i = 0; i < n; i++)
+            gated_gradient(gate + i, up + i, dy[i], math_gelu(gate[i]), math_gelu_slope(gate[i]));
 }
 
 static void add(float *restrict y, const float *restrict x, size_t n)

@@ -89,6 +89,13 @@ static inline float math_silu(float x)
     return x / (1.0f + math_exp(-x));
 }
 
+/* With s the logistic function of x: s + x s (1 - s). */
+static inline float math_silu_slope(float x)
+{
+    float s = 1.0f / (1.0f + math_exp(-x));
+    return s + x * s * (1.0f - s);
+}
+
 /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), tanh written as the logistic function of twice its
  * argument. */
 static inline float math_gelu_tanh(float x)
@@ -96,11 +103,25 @@ static inline float math_gelu_tanh(float x)
     return x / (1.0f + math_exp(-1.59576912f * (x + 0.044715f * x * x * x)));
 }
 
+/* With s the logistic function above, of u(x): s + x s (1 - s) u'(x). */
+static inline float math_gelu_tanh_slope(float x)
+{
+    float s = 1.0f / (1.0f + math_exp(-1.59576912f * (x + 0.044715f * x * x * x)));
+    return s + x * s * (1.0f - s) * 1.59576912f * (1.0f + 0.134145f * x * x);
+}
+
 /* x Phi(x), Phi from the tail, which keeps its digits. */
 static inline float math_gelu(float x)
 {
     float tail = 0.5f * math_erfc(fabsf(x) * 0.707106781f);
     return x * math_choose(x < 0, tail, 1.0f - tail);
+}
+
+/* Phi(x) + x phi(x), phi the normal density. */
+static inline float math_gelu_slope(float x)
+{
+    float tail = 0.5f * math_erfc(fabsf(x) * 0.707106781f);
+    return math_choose(x < 0, tail, 1.0f - tail) + x * 0.398942280f * math_exp(-0.5f * x * x);
 }
 
 #endif

@@ -1,15 +1,15 @@
 /* The product as the model calls it: space for the rounded activations, and the work split over threads. */
 #include "base/size.h"
 #include "compute/kernels.h"
+#include "compute/share.h"
 
 #include <omp.h>
-#include <stdatomic.h>
 
 enum {
     ALIGN = 64,
-    GROUP = 4,       /* panels that the kernels take at once: no thread's range cuts a group */
-    SHARES = 64,     /* of the work; more threads than that help out */
-    ALONE = 1 << 14, /* values to round, or output-tokens, not worth waking a thread for */
+    GROUP = 4, /* panels that the kernels take at once: no thread's range cuts a group */
+    CHUNK =
+        512, /* columns of a group unpacked at a time: 128 KiB of floats, which stay in the second-level cache */
 };
 
 /* Sizes of the three parts, each rounded up to ALIGN. */
@@ -53,9 +53,10 @@ void activation_init(struct activation *a, enum dtype type, size_t T, size_t col
     unsigned char *at = space;
     *a = (struct activation){.type = type, .rows = T, .cols = cols};
     lay_out(&l, type, T, cols);
-    if (type == DT_BF16)
+    if (type == DT_BF16) {
         a->bf16 = (void *)at;
-    else if (type != DT_F32) {
+        a->ld = cols + cols % 2;
+    } else if (type != DT_F32) {
         a->q = (int8_t *)at;
         a->scale = (void *)(at + l.values);
         a->sum = (void *)(at + l.values + l.scale);
@@ -70,37 +71,11 @@ void matmul_prepare(const struct kernels *k, struct activation *a, const float *
         return;
     }
     size_t T = a->rows;
-#pragma omp parallel if (T > 1 && T * a->cols > ALONE)
+#pragma omp parallel if (T > 1 && T * a->cols > SHARE_ALONE)
     {
         size_t n = (size_t)omp_get_num_threads(), i = (size_t)omp_get_thread_num();
         k->prepare(a, x, ldx, T * i / n, T * (i + 1) / n);
     }
-}
-
-/* A thread's range of groups of panels: the first in the low half, the one past the last in the high half. The thread
- * takes from the front, so that it reads weights in order; one that has finished takes from the others' backs, so that
- * a processor that has to be shared does not keep the rest waiting. A result does not depend on who computes it. */
-struct share {
-    _Alignas(ALIGN) _Atomic uint64_t range;
-};
-
-static void set_share(struct share *s, size_t from, size_t to)
-{
-    atomic_store_explicit(&s->range, (uint64_t)to << 32 | from, memory_order_relaxed);
-}
-
-static bool take(struct share *s, bool own, size_t *group)
-{
-    uint64_t r = atomic_load_explicit(&s->range, memory_order_relaxed), rest;
-    do {
-        uint64_t first = r & UINT32_MAX, end = r >> 32;
-        if (first >= end)
-            return false;
-        *group = (size_t)(own ? first : end - 1);
-        rest = own ? r + 1 : r - ((uint64_t)1 << 32);
-    } while (!atomic_compare_exchange_weak_explicit(&s->range, &r, rest, memory_order_relaxed,
-                                                    memory_order_relaxed));
-    return true;
 }
 
 static size_t groups_of(const struct product *p)
@@ -108,14 +83,41 @@ static size_t groups_of(const struct product *p)
     return (matrix_panels(p->w->rows) + GROUP - 1) / GROUP;
 }
 
-/* Group g of all products' groups in a row. */
-static void multiply_group(const struct kernels *k, const struct product *p, size_t g,
-                           const struct activation *a, bool accumulate)
+/* Panels p0 .. p1-1 (a group) of weights whose type is not the rows': a sum goes on from chunk to chunk in y. */
+static void multiply_unpacked(const struct kernels *k, const struct product *p, const struct activation *a,
+                              size_t p0, size_t p1, bool accumulate)
 {
+    _Alignas(ALIGN) unsigned char space[GROUP * PANEL * CHUNK * sizeof(float)];
+    struct matrix chunk = {.type = a->type, .rows = (p1 - p0) * PANEL, .data = space};
+    for (size_t k0 = 0; k0 < a->cols; k0 += CHUNK) {
+        chunk.cols = a->cols - k0 < CHUNK ? a->cols - k0 : CHUNK;
+        struct activation part = activation_columns(a, k0, chunk.cols);
+        k->unpack(space, a->type, p->w, p0, p1, k0, k0 + chunk.cols);
+        k->matmul(p->y + p0 * PANEL, p->ldy, &chunk, &part, 0, p1 - p0, accumulate || k0);
+    }
+}
+
+/* All products of the same rows. */
+struct run {
+    const struct kernels *k;
+    const struct product *p;
+    const struct activation *a;
+    bool accumulate;
+};
+
+/* Group g of all products' groups in a row. */
+static void multiply_group(const void *job, size_t g)
+{
+    const struct run *r = job;
+    const struct product *p = r->p;
     for (; g >= groups_of(p); p++)
         g -= groups_of(p);
     size_t panels = matrix_panels(p->w->rows), from = g * GROUP, to = from + GROUP;
-    k->matmul(p->y, p->ldy, p->w, a, from, to < panels ? to : panels, accumulate);
+    to = to < panels ? to : panels;
+    if (p->w->type == r->a->type)
+        r->k->matmul(p->y, p->ldy, p->w, r->a, from, to, r->accumulate);
+    else
+        multiply_unpacked(r->k, p, r->a, from, to, r->accumulate);
 }
 
 /* One wake-up of the threads for all products of the same rows: at one token the waking costs as much as a small
@@ -123,22 +125,13 @@ static void multiply_group(const struct kernels *k, const struct product *p, siz
 static void run(const struct kernels *k, const struct product *p, size_t count, const struct activation *a,
                 bool accumulate)
 {
-    struct share share[SHARES];
-    size_t weights = 0, groups = 0, n = (size_t)omp_get_max_threads();
-    n = n < SHARES ? n : SHARES;
+    const struct run r = {k, p, a, accumulate};
+    size_t weights = 0, groups = 0;
     for (size_t m = 0; m < count; m++) {
         weights += p[m].w->rows * p[m].w->cols;
         groups += groups_of(&p[m]);
     }
-    for (size_t i = 0; i < n; i++)
-        set_share(&share[i], groups * i / n, groups * (i + 1) / n);
-#pragma omp parallel if (weights > ALONE)
-    {
-        size_t me = (size_t)omp_get_thread_num(), g;
-        for (size_t i = 0; i < n; i++)
-            while (take(&share[(me + i) % n], i == 0 && me < n, &g))
-                multiply_group(k, p, g, a, accumulate);
-    }
+    share_out(groups, weights <= SHARE_ALONE, multiply_group, &r);
 }
 
 void matmul_many(const struct kernels *k, const struct product *p, size_t n, const struct activation *a)

@@ -15,6 +15,8 @@ enum {
     SCALES = 4 * PANEL * 2, /* bytes of them */
     Q8_UNIT = SCALES + UNIT * PANEL,
     Q4_UNIT = SCALES + UNIT * PANEL / 2,
+    NF4_LINES = NF4_BLOCK / 8, /* of 16 lanes' codes */
+    NF4_UNIT = PANEL * 4 * (1 + NF4_LINES),
 };
 
 static size_t ceil_div(size_t a, size_t b)
@@ -37,6 +39,9 @@ size_t matrix_panel_bytes(enum dtype type, size_t cols)
         break;
     case DT_Q4_0:
         units = ceil_div(cols, UNIT), bytes = Q4_UNIT;
+        break;
+    case DT_NF4:
+        units = cols % NF4_BLOCK == 0 ? cols / NF4_BLOCK : 0, bytes = NF4_UNIT;
         break;
     default:
         return 0;
@@ -101,9 +106,41 @@ static void pack_quantised(void *panel, enum dtype type, const float *rows, size
         }
 }
 
+/* A lane's block: bitsandbytes has the first of two codes in the high nibble. */
+static void put_nf4(unsigned char *unit, size_t lane, const unsigned char *codes, float absmax)
+{
+    memcpy(unit + 4 * lane, &absmax, sizeof absmax);
+    for (size_t i = 0; i < NF4_BLOCK / 2; i++)
+        unit[((1 + i / 4) * PANEL + lane) * 4 + i % 4] = (unsigned char)(codes[i] << 4 | codes[i] >> 4);
+}
+
+void matrix_pack_nf4(void *panel, const unsigned char *codes, const float *absmax, size_t n, size_t cols)
+{
+    clear(panel, DT_NF4, cols);
+    for (size_t r = 0; r < n; r++)
+        for (size_t b = 0; b < cols / NF4_BLOCK; b++)
+            put_nf4((unsigned char *)panel + b * NF4_UNIT, r, codes + (r * cols + b * NF4_BLOCK) / 2,
+                    absmax[r * (cols / NF4_BLOCK) + b]);
+}
+
+static void pack_nf4(void *panel, const float *rows, size_t n, size_t cols)
+{
+    for (size_t r = 0; r < n; r++)
+        for (size_t b = 0; b < cols / NF4_BLOCK; b++) {
+            unsigned char codes[NF4_BLOCK / 2];
+            float absmax;
+            nf4_encode(codes, &absmax, rows + r * cols + b * NF4_BLOCK, NF4_BLOCK);
+            put_nf4((unsigned char *)panel + b * NF4_UNIT, r, codes, absmax);
+        }
+}
+
 void matrix_pack(void *panel, enum dtype type, const float *rows, size_t n, size_t cols)
 {
     clear(panel, type, cols);
+    if (type == DT_NF4) {
+        pack_nf4(panel, rows, n, cols);
+        return;
+    }
     if (type == DT_Q8_0 || type == DT_Q4_0) {
         pack_quantised(panel, type, rows, n, cols);
         return;
@@ -139,6 +176,18 @@ static void block_values(float *out, void *panel, enum dtype type, size_t block,
     }
 }
 
+static void nf4_values(float *out, const unsigned char *unit, size_t lane)
+{
+    unsigned char codes[NF4_BLOCK / 2];
+    float absmax;
+    memcpy(&absmax, unit + 4 * lane, sizeof absmax);
+    for (size_t i = 0; i < NF4_BLOCK / 2; i++) {
+        unsigned char code = unit[((1 + i / 4) * PANEL + lane) * 4 + i % 4];
+        codes[i] = (unsigned char)(code << 4 | code >> 4);
+    }
+    nf4_decode(out, codes, &absmax, NF4_BLOCK);
+}
+
 void matrix_row(float *out, const struct matrix *m, size_t row)
 {
     size_t lane = row % PANEL;
@@ -151,6 +200,10 @@ void matrix_row(float *out, const struct matrix *m, size_t row)
     case DT_BF16:
         for (size_t k = 0; k < m->cols; k++)
             out[k] = quant_bf16_to_f32(((const uint16_t *)panel)[(k / 2 * PANEL + lane) * 2 + k % 2]);
+        break;
+    case DT_NF4:
+        for (size_t b = 0; b < m->cols / NF4_BLOCK; b++)
+            nf4_values(out + b * NF4_BLOCK, (unsigned char *)panel + b * NF4_UNIT, lane);
         break;
     default:
         for (size_t k = 0; k < m->cols; k += BLOCK) {
@@ -172,7 +225,7 @@ static void copy_lane(unsigned char *to, size_t to_lane, const unsigned char *fr
 static void copy_row(unsigned char *to, size_t to_lane, const unsigned char *from, size_t from_lane,
                      enum dtype type, size_t bytes)
 {
-    if (type == DT_F32 || type == DT_BF16) {
+    if (type == DT_F32 || type == DT_BF16 || type == DT_NF4) { /* all of it lines of dwords */
         copy_lane(to, to_lane, from, from_lane, 4, bytes / (4 * PANEL));
         return;
     }

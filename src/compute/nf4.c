@@ -234,8 +234,7 @@ void nf4_decode_absmax(float *absmax, const uint8_t *codes, const float *scale, 
         absmax[i] = map[codes[i]] * scale[i / NF4_BLOCK2] + offset;
 }
 
-/* The maxima after double quantisation; [blocks]. */
-static int round_absmax(float *absmax, size_t blocks)
+int nf4_round_absmax(float *absmax, size_t blocks)
 {
     float offset, *scale = malloc((blocks / NF4_BLOCK2 + 1) * sizeof *scale);
     uint8_t *codes = malloc(blocks + 1);
@@ -259,7 +258,7 @@ int nf4_round_trip(float *values, size_t n)
         absmax[b] = largest(values + NF4_BLOCK * b, block_at(NF4_BLOCK * b, NF4_BLOCK, n));
     for (size_t i = 0; i < n; i++)
         values[i] = nf4_codebook[nearest4(values[i] * (1 / absmax[i / NF4_BLOCK]))];
-    int rc = round_absmax(absmax, blocks);
+    int rc = nf4_round_absmax(absmax, blocks);
     for (size_t i = 0; i < n && rc == 0; i++)
         values[i] *= absmax[i / NF4_BLOCK];
     free(absmax);

@@ -35,6 +35,9 @@ void nf4_encode_absmax(uint8_t *codes, float *scale, float *offset, const float 
 void nf4_decode_absmax(float *absmax, const uint8_t *codes, const float *scale, float offset,
                        const float *map, size_t n);
 
+/* Maxima -> double quantisation -> maxima, in place. */
+int nf4_round_absmax(float *absmax, size_t blocks); /* 0, or ERR_MEMORY */
+
 /* values -> NF4 with double quantisation -> values, in place: what a QLoRA base of these weights is. */
 int nf4_round_trip(float *values, size_t n); /* 0, or ERR_MEMORY */
 

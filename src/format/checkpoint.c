@@ -136,6 +136,9 @@ int checkpoint_settle(struct checkpoint *c, const struct slot *slots, struct err
             if (rc)
                 return rc;
         }
+    const struct weight *head = checkpoint_weight(c, ROLE_HEAD, 0);
+    c->config.bf16_tables = checkpoint_weight(c, ROLE_EMBEDDING, 0)->tensor.type == DT_BF16 &&
+                            (!head || head->tensor.type == DT_BF16);
     return 0;
 }
 

@@ -81,6 +81,9 @@ const struct weight *checkpoint_weight(const struct checkpoint *c, enum role r, 
  * f32 [n, columns]. Norm vectors come as w with norm_plus_one applied: exactly what multiplies. */
 int weight_decode_rows(float *out, const struct weight *w, size_t first, size_t n, struct err *e) MUST_CHECK;
 
+/* The maxima [blocks of 64] of a weight of DT_NF4, decoded. ERR_FORMAT: its codes do not stand for nf4_codebook. */
+int weight_nf4_absmax(float *out, const struct weight *w, struct err *e) MUST_CHECK;
+
 /* Number of files that hold weights, their paths, and how to hash one (model info, adapters). */
 size_t checkpoint_files(const struct checkpoint *c);
 const char *checkpoint_file(const struct checkpoint *c, size_t i);

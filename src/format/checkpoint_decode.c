@@ -21,6 +21,18 @@ static float block_scale(const struct weight *w, size_t block)
            w->absmax_offset;
 }
 
+int weight_nf4_absmax(float *out, const struct weight *w, struct err *e)
+{
+    size_t n = w->tensor.dim[0] * w->tensor.dim[1];
+    for (size_t i = 0; i < 16; i++)
+        if (f32_at(w->code_map, i) != nf4_codebook[i])
+            return err_set(e, ERR_FORMAT, "%.120s: quant_map[%zu] is %g, want NF4's %g", w->tensor.name, i,
+                           (double)f32_at(w->code_map, i), (double)nf4_codebook[i]);
+    for (size_t b = 0; b * NF4_BLOCK < n; b++)
+        out[b] = block_scale(w, b);
+    return 0;
+}
+
 static void decode_nf4(float *out, const struct weight *w, size_t at, size_t n)
 {
     size_t end = at + n;

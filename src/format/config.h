@@ -41,8 +41,9 @@ struct config {
     bool post_norms;    /* norms after attention and feed-forward, before the residual (Gemma 2, 3) */
     bool qk_norm;       /* per-head norm of queries and keys before RoPE (Gemma 3) */
     bool qkv_bias, o_bias, mlp_bias;
-    float embedding_scale;                  /* 1, or sqrt(D) rounded as the reference does (Gemma) */
-    float attention_scale;                  /* on q.k: 1/sqrt(Dh), or 1/sqrt(query_pre_attn_scalar) */
+    bool bf16_tables;      /* the checkpoint holds embedding and head in bf16, which then keeps them whole */
+    float embedding_scale; /* 1, or sqrt(D) rounded as the reference does (Gemma) */
+    float attention_scale; /* on q.k: 1/sqrt(Dh), or 1/sqrt(query_pre_attn_scalar) */
     float attention_softcap, logit_softcap; /* 0: none; else cap*tanh(x/cap) */
     uint32_t sliding_window;                /* 0: none. A query at p sees keys p-window+1 .. p */
     bool sliding[CONFIG_LAYERS_MAX];        /* this layer is windowed, and uses rope[1] */

@@ -16,12 +16,25 @@ int model_type_parse(const char *name)
     return -1;
 }
 
+/* Embedding and head under NF4 are as the checkpoint has them; a projection whose rows are no whole blocks holds rounded
+ * floats. */
+static enum dtype nf4_dtype(const struct config *c, enum role role)
+{
+    size_t rows, cols;
+    layout_shape(c, role, &rows, &cols);
+    if (role == ROLE_EMBEDDING || role == ROLE_HEAD)
+        return c->bf16_tables ? DT_BF16 : DT_F32;
+    return matrix_panel_bytes(DT_NF4, cols) ? DT_NF4 : DT_F32;
+}
+
 /* The projections are what quantisation is for. 4-bit embeddings and heads cost more quality than they save.
  */
-enum dtype layout_dtype(enum model_type type, enum role role)
+enum dtype layout_dtype(const struct config *c, enum model_type type, enum role role)
 {
-    static const enum dtype projection[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0, DT_F32};
-    static const enum dtype table[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q8_0, DT_F32};
+    static const enum dtype projection[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0};
+    static const enum dtype table[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q8_0};
+    if (type == MODEL_NF4)
+        return nf4_dtype(c, role);
     return role == ROLE_EMBEDDING || role == ROLE_HEAD ? table[type] : projection[type];
 }
 
@@ -44,7 +57,7 @@ static size_t entry_bytes(const struct config *c, enum model_type type, enum rol
     size_t rows, cols, n;
     layout_shape(c, r, &rows, &cols);
     if (layout_is_matrix(r))
-        n = matrix_bytes(layout_dtype(type, r), rows, cols);
+        n = matrix_bytes(layout_dtype(c, type, r), rows, cols);
     else if (!size_mul(cols + PANEL, sizeof(float), &n)) /* room to read whole vectors */
         return 0;
     return n && size_add(n, 63, &n) ? n & ~(size_t)63 : 0;
@@ -114,7 +127,7 @@ void layout_carve(struct model *m, unsigned char *block)
     layout_start(&l, &m->config, m->type);
     while (layout_next(&l)) {
         enum role r = (enum role)l.role;
-        struct matrix w = {.type = layout_dtype(m->type, r), .data = block + l.offset};
+        struct matrix w = {.type = layout_dtype(&m->config, m->type, r), .data = block + l.offset};
         const float *v = (const float *)(const void *)(block + l.offset);
         layout_shape(&m->config, r, &w.rows, &w.cols);
         if (r == ROLE_EMBEDDING)

@@ -19,7 +19,7 @@ bool layout_next(struct layout *l); /* false at the end, or with `overflow` set 
 
 bool layout_is_matrix(enum role r); /* else a vector of floats */
 void layout_shape(const struct config *c, enum role r, size_t *rows, size_t *cols);
-enum dtype layout_dtype(enum model_type type, enum role role);
+enum dtype layout_dtype(const struct config *c, enum model_type type, enum role role);
 
 /* Sets m's pointers into a block; m->config, type and layer[] are there already. */
 void layout_carve(struct model *m, unsigned char *block);

@@ -146,8 +146,50 @@ static int pack_matrix(const struct fill *f, struct err *e)
     return rc;
 }
 
-/* NF4's blocks of 64 run over the whole weight, so it is decoded whole, rounded, and packed. */
+/* bitsandbytes' codes and maxima of the whole weight, over which its second quantisation runs: the file's own, or made
+ * from its values. codes: *own (malloc'd), or the file's. */
+static int nf4_codes(const struct fill *f, const unsigned char **codes, unsigned char **own, float *absmax,
+                     struct err *e)
+{
+    const struct weight *w = f->weight;
+    size_t n = f->rows * f->cols;
+    *codes = w->tensor.data;
+    if (w->tensor.type == DT_NF4)
+        return weight_nf4_absmax(absmax, w, e);
+    float *all = malloc(n * sizeof *all);
+    *codes = *own = malloc(n / 2);
+    int rc = all && *own ? weight_decode_rows(all, w, 0, f->rows, e)
+                         : err_set(e, ERR_MEMORY, "out of memory for %zu weights", n);
+    if (!rc) {
+        nf4_encode(*own, absmax, all, n);
+        if (nf4_round_absmax(absmax, n / NF4_BLOCK))
+            rc = err_set(e, ERR_MEMORY, "out of memory for NF4");
+    }
+    free(all);
+    return rc;
+}
+
 static int pack_nf4(const struct fill *f, struct err *e)
+{
+    size_t blocks = f->cols / NF4_BLOCK;
+    const unsigned char *codes = NULL;
+    unsigned char *own = NULL;
+    float *absmax = malloc(f->rows * blocks * sizeof *absmax);
+    int rc = absmax ? nf4_codes(f, &codes, &own, absmax, e)
+                    : err_set(e, ERR_MEMORY, "out of memory for %zu maxima", f->rows * blocks);
+    for (size_t p = 0; !rc && p < matrix_panels(f->rows); p++) {
+        size_t first = p * PANEL, n = f->rows - first < PANEL ? f->rows - first : PANEL;
+        matrix_pack_nf4(f->to + p * matrix_panel_bytes(DT_NF4, f->cols), codes + first * f->cols / 2,
+                        absmax + first * blocks, n, f->cols);
+    }
+    free(own);
+    free(absmax);
+    return rc;
+}
+
+/* Rows that are no whole blocks of 64: the blocks run on over the whole weight, so it is decoded whole, rounded, and
+ * packed as floats. */
+static int pack_rounded(const struct fill *f, struct err *e)
 {
     size_t n = f->rows * f->cols;
     float *all = malloc(n * sizeof *all);
@@ -169,7 +211,7 @@ static int fill_one(const struct fill *f, enum role r, struct err *e)
     if (!layout_is_matrix(r))
         return weight_decode_rows((float *)(void *)f->to, f->weight, 0, 1, e);
     if (f->nf4 && r >= ROLE_Q)
-        return pack_nf4(f, e);
+        return f->dtype == DT_NF4 ? pack_nf4(f, e) : pack_rounded(f, e);
     return pack_matrix(f, e);
 }
 
@@ -192,7 +234,7 @@ int model_fill(unsigned char *block, const struct config *config, enum model_typ
         enum role r = (enum role)l.role;
         struct fill f = {.weight = checkpoint_weight(c, r, l.layer),
                          .to = block + l.offset,
-                         .dtype = layout_dtype(type, r),
+                         .dtype = layout_dtype(config, type, r),
                          .nf4 = type == MODEL_NF4};
         layout_shape(config, r, &f.rows, &f.cols);
         if (!f.weight)
@@ -248,7 +290,7 @@ int model_random(struct model **out, const struct config *c, enum model_type typ
         size_t rows, cols;
         layout_shape(c, r, &rows, &cols);
         if (layout_is_matrix(r)) {
-            if (random_matrix(to, layout_dtype(type, r), rows, cols, seed + ((uint64_t)l.offset << 8)))
+            if (random_matrix(to, layout_dtype(c, type, r), rows, cols, seed + ((uint64_t)l.offset << 8)))
                 rc = err_set(e, ERR_MEMORY, "out of memory for random weights");
         } else {
             for (size_t i = 0; i < cols; i++)

@@ -23,7 +23,8 @@ struct layer {
 };
 
 /* How the linear weights are kept. NF4 is what QLoRA trains on: the decoder's projections rounded to NF4
- * (blocks of 64, double quantised), then computed with in f32; embedding, head and norms stay as they are. */
+ * (blocks of 64, double quantised), multiplied in f32; embedding and head stay f32, or bf16 where the checkpoint has them
+ * so. */
 enum model_type { MODEL_F32, MODEL_BF16, MODEL_Q8_0, MODEL_Q4_0, MODEL_NF4, MODEL_TYPES };
 extern const char *const model_type_name[MODEL_TYPES];
 int model_type_parse(const char *name); /* -1: no such type */

@@ -187,11 +187,17 @@ static void leave_rest(const struct activation *a, float *x, size_t ld, size_t T
                 x[t * ld + i] - (float)a->q[t * padded + i] * a->scale[t * blocks + i / ACT_BLOCK];
 }
 
+/* The rows' type: under NF4 nothing but the weights is rounded. */
+static enum dtype row_type(const struct session *s, enum dtype weights)
+{
+    return s->model->type == MODEL_NF4 ? DT_F32 : weights;
+}
+
 /* Rows of one of the session's buffers, ready for the layer's weights; all of one layer's projections have one type. */
 static void prepare(struct session *s, struct activation *a, enum dtype type, float *x, size_t ld, size_t T,
                     size_t cols)
 {
-    activation_init(a, type, T, cols, s->activation);
+    activation_init(a, row_type(s, type), T, cols, s->activation);
     matmul_prepare(s->model->kernels, a, x, ld);
     if (!s->twice)
         return;
