@@ -325,7 +325,7 @@ static void sync_block(const struct parameters *p, struct model *m)
         const struct parameter *x = &p->p[i++];
         float *to = (float *)(void *)(m->block + l.offset), offset = norm_offset(c, r);
         if (layout_is_matrix(r))
-            sync_matrix(m->block + l.offset, layout_dtype(m->type, r), x);
+            sync_matrix(m->block + l.offset, layout_dtype(c, m->type, r), x);
         else
             for (size_t k = 0; k < x->cols; k++)
                 to[k] = x->value[k] + offset;
