@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGITS = 8 << 20, CHUNK_MIN = 16, CHUNK_MAX = 256 }; /* floats of logits at once; rows of them */
+enum { LOGITS = 8 << 20, CHUNK_MIN = 16 }; /* floats of logits at once; rows of them */
 
 /* --- memory */
 
@@ -59,7 +59,8 @@ static size_t rows_bytes(const struct tape *t, size_t rows, size_t columns)
 /* Of the largest gradient of a weight: T rows of so many outputs and inputs. */
 static size_t outer_bytes(const struct tape *t, const struct config *c)
 {
-    size_t T = larger(t->o.tokens, t->chunk), D = c->width, F = c->ff_width, q = (size_t)c->heads * c->head_width;
+    size_t T = larger(t->o.tokens, t->chunk), D = c->width, F = c->ff_width,
+           q = (size_t)c->heads * c->head_width;
     size_t r = rank_of(t->p), most = 0;
     const size_t shapes[][2] = {{q, D}, {D, q}, {F, D}, {D, F}, {c->vocabulary, D}};
     const size_t pairs[][2] = {{r, D}, {r, q}, {r, F}, {D, r}, {q, r}, {F, r}};
@@ -144,7 +145,8 @@ static void carve_work(struct tape *t, const struct config *c, struct carve *at)
     t->logits = floats(at, t->chunk, t->ld_v);
     t->from = floats(at, t->chunk, t->ld);
     t->onto = floats(at, t->chunk, t->ld);
-    t->spare = floats(at, larger(t->ld_v, t->ld), 1);
+    t->ld_spare = c->logit_softcap > 0 ? larger(t->ld_v, t->ld) : t->ld;
+    t->spare = floats(at, threads, t->ld_spare);
     for (int kind = 0; kind < 2; kind++)
         t->rope[kind] = floats(at, t->o.positions, 3 * (size_t)c->rope_width / 2);
 }
@@ -165,7 +167,7 @@ static size_t lay_out(struct tape *t, const struct config *c, unsigned char *spa
         return SIZE_MAX;
     t->cells = cells;
     t->chunk = LOGITS / t->ld_v;
-    t->chunk = t->chunk < CHUNK_MIN ? CHUNK_MIN : t->chunk > CHUNK_MAX ? CHUNK_MAX : t->chunk;
+    t->chunk = t->chunk < CHUNK_MIN ? CHUNK_MIN : t->chunk > TAPE_LOGITS ? TAPE_LOGITS : t->chunk;
     t->attention_floats = tape_attention_floats(c, &t->o, t->cells);
     carve_pass(t, &at);
     carve_layers(t, c, &at);
@@ -335,8 +337,7 @@ static int begin(struct tape *t, const struct tape_run *runs, size_t n, const st
             if (runs[r].ids[i] < 0 || (uint32_t)runs[r].ids[i] >= t->model->config.vocabulary)
                 return err_set(e, ERR_FORMAT, "token id %d, want 0..%u", runs[r].ids[i],
                                t->model->config.vocabulary - 1);
-            t->token[t->span[r].first + i] =
-                (struct tape_token){r, i, t->span[r].start + i, runs[r].ids[i]};
+            t->token[t->span[r].first + i] = (struct tape_token){r, i, t->span[r].start + i, runs[r].ids[i]};
         }
     }
     place_cells(t);
@@ -404,11 +405,11 @@ void tape_backward(struct tape *t)
         return;
     omp_set_num_threads(t->o.threads);
     memset(t->dx, 0, t->W * t->ld * sizeof *t->dx);
-    tape_norm_backward(
-        t, &(struct tape_norm){t->model->norm, tape_grad(t, ROLE_NORM, 0, PART_WEIGHT), c->width}, t->dx,
-        t->out, t->dhidden, t->ld, t->W);
+    tape_norm_backward(t,
+                       &(struct tape_norm){t->model->norm, tape_grad(t, ROLE_NORM, 0, PART_WEIGHT), c->width},
+                       t->dx, t->out, t->dhidden, t->ld, t->W);
     for (size_t l = c->layers; l-- > 0;) {
-        if (t->o.checkpointing)
+        if (t->o.checkpointing && l + 1 < c->layers) /* the last one's is still there */
             tape_layer_forward(t, l, NULL, true);
         tape_layer_backward(t, l);
     }

@@ -8,6 +8,7 @@
 #ifndef GYEOL_MODEL_TAPE_INT_H
 #define GYEOL_MODEL_TAPE_INT_H
 
+#include "base/rng.h"
 #include "model/tape.h"
 
 #define TAPE_DEPTH 16 /* runs that hang one on another */
@@ -27,12 +28,12 @@ struct tape_span {
 };
 
 struct tape_kept {
-    float *q, *k, *v;       /* after norm and rotation */
-    float *q0, *k0;         /* before the norm; NULL: the model has none */
-    float *o;               /* attention's output */
-    float *a, *d;           /* what the post norms take; NULL: the model has none */
-    float *x1;              /* the stream past attention */
-    float *gate, *up;       /* before they are multiplied */
+    float *q, *k, *v; /* after norm and rotation */
+    float *q0, *k0;   /* before the norm; NULL: the model has none */
+    float *o;         /* attention's output */
+    float *a, *d;     /* what the post norms take; NULL: the model has none */
+    float *x1;        /* the stream past attention */
+    float *gate, *up; /* before they are multiplied */
 };
 
 struct tape {
@@ -70,8 +71,10 @@ struct tape {
     void *rows[2], *low_rows, *outer;
     float *attention; /* per thread */
     size_t attention_floats;
-    float *logits, *spare; /* [chunk][ld_v], [ld_v or ld] */
-    float *from, *onto;    /* [chunk][ld]: rows of hidden and their gradients */
+    float *logits; /* [chunk][ld_v] */
+    float *spare;  /* per thread, a row of logits or of the head */
+    size_t ld_spare;
+    float *from, *onto; /* [chunk][ld]: rows of hidden and their gradients */
     size_t chunk;
     float *rope[2]; /* [positions][3][half]: cos, sin, -sin */
     void *space;
@@ -131,7 +134,8 @@ size_t tape_attention_floats(const struct config *c, const struct tape_options *
 
 /* The loss from t->out; when training also the gradient of t->out's norm in dhidden, and the head's. */
 double tape_loss(struct tape *t);
-#define TAPE_AMONG 8
+#define TAPE_AMONG  8
+#define TAPE_LOGITS 256 /* most rows of logits at once */
 
 /* Gradient of a trained weight, or NULL. */
 float *tape_grad(const struct tape *t, enum role r, size_t layer, enum parameter_part part);
