@@ -90,6 +90,9 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 
+# Watches what serving feeds to a model.
+$(BUILD)/test_corpus: LDLIBS_ALL += -Wl,--wrap=session_forward
+
 # Models with random weights, for tests/cli/engine.sh and for timing.
 $(BUILD)/random_model: $(BUILD)/obj/tests/random_model.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)

@@ -29,6 +29,8 @@ static const char *const words[PROMPT_WORDS] = {
     [PROMPT_NO_MISSION] = "유저는 아래 피드를 작성했습니다:",
 };
 
+static const char reason_words[] = "이유:";
+
 static const char question_role[] =
     "당신은 커뮤니티 앱 유저의 글을 읽고 MBTI 점수의 변화를 판단하는 분석가입니다.";
 
@@ -380,6 +382,38 @@ int prompt_post_spans(const struct prompt *p, const char *text, const char *miss
         (*begin)[post.content_at + i] = post.content.token[i].begin;
         (*end)[post.content_at + i] = post.content.token[i].end;
     }
+    arena_deinit(&a);
+    return rc;
+}
+
+/* The token with which the template closes an answer, where it is one, else the model's own; -1: neither. */
+static int32_t answer_end(const struct prompt *p)
+{
+    for (int i = 0; p->chat->stop[i]; i++) {
+        int32_t id = tokenizer_find(p->tokenizer, p->chat->stop[i], strlen(p->chat->stop[i]));
+        if (id >= 0)
+            return id;
+    }
+    return tokenizer_eos(p->tokenizer);
+}
+
+int prompt_reason(const struct prompt *p, const char *reason, struct tokens *out, size_t *words,
+                  struct err *e)
+{
+    struct arena a = {0};
+    struct inset_text text = {0};
+    size_t before = out->n;
+    int32_t end = answer_end(p);
+    int rc = inset_words(&p->inset, reason_words, out, e);
+    *words = out->n - before;
+    if (!rc)
+        rc = inset_untrusted(&p->inset, reason, strlen(reason), true, p->post_tokens, &a, &text, e);
+    if (!rc)
+        rc = append_inset(out, &text, e);
+    if (!rc && end >= 0)
+        rc = tokens_add(out, end, e);
+    if (rc)
+        out->n = before;
     arena_deinit(&a);
     return rc;
 }

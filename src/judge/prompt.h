@@ -54,6 +54,12 @@ int prompt_post(const struct prompt *p, const char *text, const char *mission, s
 int prompt_post_spans(const struct prompt *p, const char *text, const char *mission, struct tokens *out,
                       uint32_t **begin, uint32_t **end, struct err *e) MUST_CHECK;
 
+/* What a model may learn beside the verdicts: a fifth branch under the post, our words "이유:", the reason as untrusted
+ * text (at most post_tokens), and the token that ends an answer. Appends it; *words is the number of its tokens that
+ * are ours and stand before the reason. Serving never asks for it. */
+int prompt_reason(const struct prompt *p, const char *reason, struct tokens *out, size_t *words,
+                  struct err *e) MUST_CHECK;
+
 /* The baseline people use: one whole question per axis, answered by generated text. Up to the post it is the
  * same for all posts. */
 int prompt_question(const struct prompt *p, enum axis axis, const char *text, const char *mission,

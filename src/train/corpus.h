@@ -34,7 +34,8 @@ struct corpus {
     size_t n;         /* items */
     uint32_t *length; /* [n] tokens of each, the shared prefix left out */
     double *weight; /* [n] sum of each item's raw target weights: the step's normaliser is known beforehand */
-    size_t prefix;  /* tokens shared by all items of a pass, put in once by corpus_batch */
+    size_t prefix;  /* tokens shared by all items of a pass, put in once by corpus_batch as run 0 */
+    const int32_t *prefix_ids;
     char sha256[DIGEST_HEX]; /* of the data and of all that shapes the items */
 };
 
