@@ -27,10 +27,11 @@ may() {
     data) echo base text data ;;
     store) echo base store ;;
     judge) echo base text compute format model judge ;;
-    train) echo base text data compute format model judge train ;;
+    report) echo base report ;;
+    train) echo base text data compute format model judge report train ;;
     pipeline) echo base data judge store pipeline ;;
     api) echo base judge api ;;
-    cli) echo base text data compute format model net judge train store pipeline cli ;;
+    cli) echo base text data compute format model net judge report train store pipeline cli ;;
     *) echo "" ;;
     esac
 }

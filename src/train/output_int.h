@@ -29,6 +29,9 @@ const char *output_figure(char out[OUTPUT_NUMBER_MAX], double v, int digits);
 /* "1 h 4 min", "3 min 20 s", "12 s". */
 const char *output_duration(char out[OUTPUT_NUMBER_MAX], double seconds);
 
+/* metrics.csv alone. */
+int output_metrics(const char *dir, const struct output_run *r, struct err *e) MUST_CHECK;
+
 /* NULL and "" are nothing to show. */
 static inline bool output_has(const char *s)
 {
