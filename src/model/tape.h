@@ -50,11 +50,12 @@ void tape_free(struct tape *t); /* NULL allowed */
 size_t tape_bytes(const struct config *c, const struct parameters *p, const struct tape_options *o);
 
 /* One pass; *loss is the weighted sum over the targets. step: of dropout; train false: no dropout, and no
- * backward may follow. ERR_LIMIT: more than the options allow; ERR_FORMAT: an id outside the vocabulary. */
+ * backward may follow. When it trains, the head's gradient is added to p->grads here, while its logits are
+ * there: all of them never are at once. ERR_LIMIT: more than the options allow; ERR_FORMAT: an id outside the vocabulary. */
 int tape_forward(struct tape *t, const struct tape_run *runs, size_t n, const struct target *targets,
                  size_t n_targets, uint64_t step, bool train, double *loss, struct err *e) MUST_CHECK;
 
-/* Adds the last pass's gradients to p->grads. */
+/* Adds the last pass's other gradients to p->grads. Once for each pass. */
 void tape_backward(struct tape *t);
 
 /* Logits [n_targets, vocabulary] of the last forward, for tests: targets over the whole vocabulary only. */
