@@ -5,15 +5,18 @@
 #include "train/output_int.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- columns of the records ---- */
 
-static const double *field(const struct train_record *r, size_t offset)
+static double field(const struct train_record *r, size_t offset)
 {
-    return (const double *)((const char *)r + offset);
+    double v;
+    memcpy(&v, (const char *)r + offset, sizeof v);
+    return v;
 }
 
 #define FIELD(name)  offsetof(struct train_record, name)
@@ -61,7 +64,7 @@ static void draw(struct buf *out, const struct curves *k, const struct output_ru
     for (; c.n < CHART_SERIES_MAX && k->series[c.n].name; c.n++) {
         double *y = space + (c.n + 1) * r->records;
         for (size_t i = 0; i < r->records; i++)
-            y[i] = *field(&r->record[i], k->series[c.n].offset);
+            y[i] = field(&r->record[i], k->series[c.n].offset);
         c.series[c.n] = (struct chart_series){k->series[c.n].name, x, y, r->records, k->series[c.n].points};
     }
     chart_draw(out, &c);
@@ -175,7 +178,7 @@ static void put_evaluation(struct buf *out, const struct output_run *r, size_t i
     for (size_t c = 0; c < COUNT_OF(figure_column); c++)
         buf_printf(
             out, "<td>%s</td>",
-            output_figure(text, *field(&r->record[i], figure_column[c].offset), figure_column[c].decimals));
+            output_figure(text, field(&r->record[i], figure_column[c].offset), figure_column[c].decimals));
     buf_str(out, "</tr>\n");
 }
 
