@@ -94,7 +94,7 @@ static const char style[] =
     "@media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;"
     "--grid:#ddd;--c0:#2361b5;--c1:#c4540a;--c2:#0b7d6b;--c3:#8a3fa0;--mark:#777;--best:#eee}"
     "body{font-size:11pt}main{max-width:none;padding:0}.charts{grid-template-columns:1fr 1fr}"
-    ".chart,.tiles div,tr{break-inside:avoid}.wide{overflow:visible}}\n";
+    ".chart,.tiles div,tr{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}}\n";
 /* clang-format on */
 
 void html_begin(struct buf *out, const char *title)
