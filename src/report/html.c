@@ -85,7 +85,8 @@ static const char style[] =
     "tr:first-child>*{border-top:0}\n"
     "th{font-weight:500;color:var(--soft);white-space:nowrap}\n"
     "td{overflow-wrap:anywhere}\n"
-    ".figures th,.figures td{text-align:right;padding-left:.5rem;padding-right:.6rem;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
+    ".figures th,.figures td{text-align:right;padding-left:.5rem;padding-right:.6rem;"
+    "white-space:nowrap;font-variant-numeric:tabular-nums}\n"
     ".best>*{background:var(--best);font-weight:600}\n"
     "code{font:.86em/1.4 ui-monospace,Consolas,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
     "summary{cursor:pointer;padding:.4rem 0}\n"
@@ -93,7 +94,7 @@ static const char style[] =
     "@media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;"
     "--grid:#ddd;--c0:#2361b5;--c1:#c4540a;--c2:#0b7d6b;--c3:#8a3fa0;--mark:#777;--best:#eee}"
     "body{font-size:11pt}main{max-width:none;padding:0}.charts{grid-template-columns:1fr 1fr}"
-    ".chart,.tiles div,tr{break-inside:avoid}.wide{overflow:visible}}\n";
+    ".chart,.tiles div,tr{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}}\n";
 /* clang-format on */
 
 void html_begin(struct buf *out, const char *title)
