@@ -59,6 +59,11 @@ struct kernels {
     void (*unpack_transposed)(void *out, enum dtype to, const struct matrix *w, size_t k0, size_t n0,
                               size_t n1);
 
+    /* n <= 16 columns of x [T, ..] as a panel of `to` with T columns, or as n rows of T values, ld apart (BF16: ld
+     * even, a pair filled up with zero). */
+    void (*pack_panel)(void *panel, enum dtype to, const float *x, size_t ldx, size_t T, size_t n);
+    void (*pack_rows)(void *rows, size_t ld, enum dtype to, const float *x, size_t ldx, size_t T, size_t n);
+
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x. The sum is in an order fixed by n. */
     void (*rmsnorm)(float *out, const float *x, const float *w, size_t n, float eps);
 

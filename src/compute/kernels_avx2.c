@@ -3,7 +3,6 @@
 
 #if KERNELS_X86
 #include "compute/kernels_blocks.h"
-#include "compute/kernels_unpack.h"
 
 #include <immintrin.h>
 
@@ -272,10 +271,6 @@ INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const str
         panel_unit(y + p * PANEL, w + p * stride, x, f, nibbles, true, 0, T);
 }
 
-const struct kernels kernels_avx2 = {.isa = "avx2",
-                                     .matmul = matmul,
-                                     .matmul_f32 = matmul_f32,
-                                     .unpack = unpack,
-                                     .unpack_transposed = unpack_transposed,
-                                     ELEMENT_KERNELS};
+const struct kernels kernels_avx2 = {
+    .isa = "avx2", .matmul = matmul, .matmul_f32 = matmul_f32, UNPACK_KERNELS(avx2), ELEMENT_KERNELS};
 #endif

@@ -5,7 +5,6 @@
 
 #if KERNELS_X86
 #include "compute/kernels_blocks.h"
-#include "compute/kernels_unpack.h"
 
 #include <immintrin.h>
 
@@ -279,10 +278,6 @@ INLINE void unit_tile(float *y, const unsigned char *w, size_t stride, const str
         add_unit(y + 2 * GROUP * PANEL, &t2, x->scale[2 * x->units], P);
 }
 
-const struct kernels kernels_avx512 = {.isa = "avx512",
-                                       .matmul = matmul,
-                                       .matmul_f32 = matmul_f32,
-                                       .unpack = unpack,
-                                       .unpack_transposed = unpack_transposed,
-                                       ELEMENT_KERNELS};
+const struct kernels kernels_avx512 = {
+    .isa = "avx512", .matmul = matmul, .matmul_f32 = matmul_f32, UNPACK_KERNELS(avx512), ELEMENT_KERNELS};
 #endif

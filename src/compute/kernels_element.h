@@ -17,18 +17,12 @@
 
 /* ---- activations ---- */
 
-static inline uint16_t round_bf16(float f)
-{
-    uint32_t u = math_bits(f), up = u + 0x7fff + (u >> 16 & 1);
-    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? u >> 16 | 0x40 : up >> 16);
-}
-
 static void prepare_bf16(struct activation *a, const float *x, size_t row)
 {
     size_t n = a->cols, even = n + n % 2;
     uint16_t *out = a->bf16 + row * a->ld;
     for (size_t i = 0; i < n; i++)
-        out[i] = round_bf16(x[i]);
+        out[i] = math_bf16(x[i]);
     if (n < even)
         out[n] = 0;
 }

@@ -32,6 +32,13 @@ static inline float math_choose(int condition, float yes, float no)
     return math_float((math_bits(yes) & mask) | (math_bits(no) & ~mask));
 }
 
+/* Nearest even; a NaN stays one. */
+static inline uint16_t math_bf16(float f)
+{
+    uint32_t u = math_bits(f), up = u + 0x7fff + (u >> 16 & 1);
+    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? u >> 16 | 0x40 : up >> 16);
+}
+
 /* e^x = 2^n e^r with |r| <= ln(2) / 2. Zero below -87.3 (no denormals), e^88.3 from there on. */
 static inline float math_exp(float x)
 {

@@ -2,7 +2,7 @@
  */
 #include "compute/kernels_element.h"
 #include "compute/kernels_tables.h"
-#include "compute/kernels_unpack.h"
+#include "compute/quant.h"
 
 static void matmul_f32(float *y, size_t ldy, const float *w, size_t panel_stride, size_t panels,
                        const float *x, size_t ldx, size_t T, size_t K, bool accumulate)
@@ -20,6 +20,11 @@ static void matmul_f32(float *y, size_t ldy, const float *w, size_t panel_stride
         }
 }
 
+static float widen(uint16_t bf16)
+{
+    return math_float((uint32_t)bf16 << 16);
+}
+
 static void panel_bf16(float *y, size_t ldy, const uint16_t *panel, const struct activation *a,
                        bool accumulate)
 {
@@ -30,9 +35,9 @@ static void panel_bf16(float *y, size_t ldy, const uint16_t *panel, const struct
         if (accumulate)
             memcpy(acc, y + t * ldy, sizeof acc);
         for (size_t k = 0; k < pairs; k++, w += 2 * PANEL) {
-            float even = widen_bf16(x[2 * k]), odd = widen_bf16(x[2 * k + 1]);
+            float even = widen(x[2 * k]), odd = widen(x[2 * k + 1]);
             for (int lane = 0; lane < PANEL; lane++)
-                acc[lane] = acc[lane] + even * widen_bf16(w[2 * lane]) + odd * widen_bf16(w[2 * lane + 1]);
+                acc[lane] = acc[lane] + even * widen(w[2 * lane]) + odd * widen(w[2 * lane + 1]);
         }
         memcpy(y + t * ldy, acc, sizeof acc);
     }
@@ -107,9 +112,5 @@ static void matmul(float *y, size_t ldy, const struct matrix *w, const struct ac
             panel_integer(y + p * PANEL, ldy, panel, a);
 }
 
-const struct kernels kernels_portable = {.isa = "portable",
-                                         .matmul = matmul,
-                                         .matmul_f32 = matmul_f32,
-                                         .unpack = unpack,
-                                         .unpack_transposed = unpack_transposed,
-                                         ELEMENT_KERNELS};
+const struct kernels kernels_portable = {
+    .isa = "portable", .matmul = matmul, .matmul_f32 = matmul_f32, UNPACK_KERNELS(portable), ELEMENT_KERNELS};

@@ -1,7 +1,6 @@
 /* The two products of the backward pass, made of the forward one: the gradient of x multiplies with panels of W
  * transposed, the gradient of W is the product of dy's columns with panels of x. */
 #include "compute/kernels.h"
-#include "compute/quant.h"
 #include "compute/share.h"
 
 #include <string.h>
@@ -58,7 +57,7 @@ struct outer {
     size_t lddy, ldx, N, K, T;
     struct activation rows;
     struct matrix panels;
-    unsigned char *panel; /* of panels */
+    unsigned char *panel, *row; /* of panels, of rows: written */
 };
 
 size_t matmul_outer_bytes(size_t N, size_t K, size_t T, enum dtype compute)
@@ -69,35 +68,22 @@ size_t matmul_outer_bytes(size_t N, size_t K, size_t T, enum dtype compute)
     return panels + (rows + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Panel p of x: 16 columns, a line per token (BF16: per two). */
+/* Panel p of x: 16 columns. */
 static void pack_panel(const void *job, size_t p)
 {
     const struct outer *o = job;
-    size_t n = o->K - p * PANEL < PANEL ? o->K - p * PANEL : PANEL;
-    unsigned char *panel = o->panel + p * matrix_panel_bytes(o->panels.type, o->T);
-    memset(panel, 0, matrix_panel_bytes(o->panels.type, o->T));
-    for (size_t t = 0; t < o->T; t++) {
-        const float *x = o->x + t * o->ldx + p * PANEL;
-        if (o->panels.type == DT_F32)
-            memcpy((float *)(void *)panel + t * PANEL, x, n * sizeof *x);
-        else
-            for (size_t i = 0; i < n; i++)
-                ((uint16_t *)(void *)panel)[(t / 2 * PANEL + i) * 2 + t % 2] = quant_f32_to_bf16(x[i]);
-    }
+    size_t left = o->K - p * PANEL;
+    o->k->pack_panel(o->panel + p * matrix_panel_bytes(o->panels.type, o->T), o->panels.type,
+                     o->x + p * PANEL, o->ldx, o->T, left < PANEL ? left : PANEL);
 }
 
-/* 16 columns of dy as rows. */
+/* 16 columns of dy. */
 static void pack_rows(const void *job, size_t b)
 {
     const struct outer *o = job;
-    for (size_t n = b * PANEL; n < o->N && n < (b + 1) * PANEL; n++)
-        for (size_t t = 0; t < o->rows.ld; t++) {
-            float v = t < o->T ? o->dy[t * o->lddy + n] : 0;
-            if (o->rows.type == DT_F32)
-                ((float *)o->rows.f32)[n * o->rows.ld + t] = v;
-            else
-                o->rows.bf16[n * o->rows.ld + t] = quant_f32_to_bf16(v);
-        }
+    size_t n = b * PANEL, left = o->N - n, size = o->rows.type == DT_F32 ? sizeof(float) : sizeof(uint16_t);
+    o->k->pack_rows(o->row + n * o->rows.ld * size, o->rows.ld, o->rows.type, o->dy + n, o->lddy, o->T,
+                    left < PANEL ? left : PANEL);
 }
 
 /* A panel that is not full has no room in dw's rows. */
@@ -134,10 +120,11 @@ void matmul_outer(const struct kernels *k, float *dw, const float *dy, size_t ld
 {
     struct outer o = {.k = k, .dw = dw, .dy = dy, .x = x, .lddy = lddy, .ldx = ldx, .N = N, .K = K, .T = T};
     o.panel = scratch;
+    o.row = o.panel + matrix_bytes(compute, K, T);
     o.panels = (struct matrix){compute, K, T, scratch};
-    activation_init(&o.rows, compute, N, T, o.panel + matrix_bytes(compute, K, T));
+    activation_init(&o.rows, compute, N, T, o.row);
     if (compute == DT_F32) {
-        o.rows.f32 = (const void *)(o.panel + matrix_bytes(compute, K, T));
+        o.rows.f32 = (const void *)o.row;
         o.rows.ld = T;
     }
     size_t blocks = (N + BLOCK - 1) / BLOCK, groups = (matrix_panels(K) + GROUP - 1) / GROUP;
