@@ -12,7 +12,7 @@ CFLAGS_ALL := -std=c17 -D_GNU_SOURCE -DGYEOL_VERSION='"$(VERSION)"' $(WARN) $(OP
   -ffp-contract=off -fopenmp -fno-strict-aliasing -Isrc -Iinclude -Itests $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
 LDLIBS_ALL := $(shell pkg-config --libs $(PKGS)) -fopenmp -lpthread -lm $(LDLIBS)
 
-SRC := $(filter-out src/cli/%,$(wildcard src/*/*.c))
+SRC := $(filter-out src/cli/% %_mpi.c,$(wildcard src/*/*.c))
 CLI := $(wildcard src/cli/*.c)
 TESTS := $(wildcard tests/test_*.c)
 FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
@@ -24,10 +24,11 @@ MODEL := models/linear/linear.gyl
 
 .SECONDARY:
 .PHONY: all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
-all: $(BUILD)/gyeol $(BUILD)/libgyeol.a $(BUILD)/libgyeol.so
+all: $(BUILD)/gyeol $(BUILD)/libgyeol.a $(BUILD)/libgyeol.so $(if $(MPI),$(BUILD)/mpi/gyeol)
 
 help:
 	@echo 'make                 build/gyeol, libgyeol.a, libgyeol.so'
+	@echo 'make MPI=1           build/mpi/gyeol as well, whose training runs under mpirun'
 	@echo 'make test            every test that this machine can run'
 	@echo 'make lint            format, include direction, cppcheck, complexity, file size'
 	@echo 'make asan            the tests under AddressSanitizer and UBSan'
@@ -44,6 +45,7 @@ AVX2 := -mavx2 -mfma -mf16c
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mprefer-vector-width=512
 endif
 $(BUILD)/obj/src/compute/%_portable.o: EXTRA := $(KERNEL)
+$(BUILD)/obj/src/train/adamw.o: EXTRA := $(KERNEL)
 $(BUILD)/obj/src/compute/%_avx2.o: EXTRA := $(KERNEL) $(AVX2)
 $(BUILD)/obj/src/compute/%_avx512.o: EXTRA := $(KERNEL) $(AVX2) $(AVX512)
 
@@ -90,6 +92,23 @@ $(BUILD)/bench_%: $(BUILD)/obj/bench/bench_%.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 
+# With world_mpi.o on the command line, nothing asks the library for its world_single.o.
+WORLD_MPI := $(BUILD)/obj/src/train/world_mpi.o
+$(WORLD_MPI): EXTRA := $(shell pkg-config --silence-errors --cflags-only-I ompi-c | sed 's/-I/-isystem /g')
+MPI_LIBS = $(shell pkg-config --libs ompi-c)
+$(BUILD)/mpi/gyeol: $(call obj,$(CLI)) $(WORLD_MPI) $(BUILD)/libgyeol.a
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL) $(MPI_LIBS)
+$(BUILD)/world_check: $(BUILD)/obj/tests/world_check.o $(BUILD)/obj/src/train/world_single.o
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@
+$(BUILD)/mpi/world_check: $(BUILD)/obj/tests/world_check.o $(WORLD_MPI)
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(MPI_LIBS)
+TEST_MPI := $(if $(shell pkg-config --exists ompi-c && echo yes),$(BUILD)/mpi/gyeol $(BUILD)/mpi/world_check)
+
 # Watches what serving feeds to a model.
 $(BUILD)/test_corpus: LDLIBS_ALL += -Wl,--wrap=session_forward
 
@@ -103,7 +122,7 @@ $(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lmicrohttpd -ljansson
 
 TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
-test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/random_model
+test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/random_model $(BUILD)/world_check $(TEST_MPI)
 	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(filter-out %/tap.sh,$(wildcard tests/cli/*.sh))
 
 # Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.
@@ -139,7 +158,7 @@ linear-model: $(BUILD)/gyeol
 AT := "$(DESTDIR)$(PREFIX)"
 install: all
 	install -d $(AT)/bin $(AT)/lib/pkgconfig $(AT)/include $(AT)/share/man/man1 $(AT)/share/bash-completion/completions
-	install -m 755 $(BUILD)/gyeol $(AT)/bin/gyeol
+	install -m 755 $(BUILD)/$(if $(MPI),mpi/)gyeol $(AT)/bin/gyeol
 	install -m 644 $(BUILD)/libgyeol.a $(AT)/lib/libgyeol.a
 	install -m 755 $(BUILD)/libgyeol.so $(AT)/lib/libgyeol.so.$(VERSION)
 	ln -sf libgyeol.so.$(VERSION) $(AT)/lib/libgyeol.so.0

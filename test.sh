@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")"
 tools/deps.sh gcc clang make pkg-config libc6-dev libsqlite3-dev libjansson-dev libutf8proc-dev libpcre2-dev nettle-dev \
-    libcurl4-openssl-dev ca-certificates libcmocka-dev libmicrohttpd-dev jq sqlite3 openssl clang-format cppcheck pmccabe libclang-rt-14-dev libomp-14-dev git gawk || exit 1
+    libcurl4-openssl-dev ca-certificates libcmocka-dev libmicrohttpd-dev libopenmpi-dev openmpi-bin jq sqlite3 openssl clang-format cppcheck pmccabe libclang-rt-14-dev libomp-14-dev git gawk || exit 1
 passed=0 failed=0 skipped=0
 add() { # takes the last count in a log
     local p='' f='' s=''
