@@ -2,7 +2,6 @@
  * (tests/fixtures): names, order, types, shapes, bytes, and the logits they give. */
 #include "base/size.h"
 #include "compute/quant.h"
-#include "judge/notes.h"
 #include "model/session.h"
 #include "train/output.h"
 

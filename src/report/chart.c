@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Units of the drawing: about pixels on a wide screen, a few tenths smaller on a phone. */
-enum { WIDTH = 440, HEIGHT = 264, RIGHT = 14, BOTTOM = 40, LEGEND_ROW = 18, DIGIT = 7, POINTS_MAX = 120 };
+enum { WIDTH = 440, HEIGHT = 264, RIGHT = 18, BOTTOM = 40, LEGEND_ROW = 18, DIGIT = 7, POINTS_MAX = 60 };
 #define TICKS_Y 5
 #define TICKS_X 6
 
@@ -20,8 +20,10 @@ const char chart_style[] =
     ".chart text{fill:var(--soft);font-size:12px;font-family:inherit}\n"
     ".chart .title{fill:var(--ink);font-size:14px;font-weight:600}\n"
     ".chart .grid{stroke:var(--grid)}.chart .axis{stroke:var(--mark)}\n"
-    ".chart .mark{stroke:var(--mark);stroke-dasharray:3 3}\n"
+    ".chart .mark{stroke:var(--mark);stroke-dasharray:3 3}"
+    ".chart .tag{paint-order:stroke;stroke:var(--card);stroke-width:5px;stroke-linejoin:round}\n"
     ".chart .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\n"
+    ".chart .thin{stroke-width:1}\n"
     ".chart .point{stroke:var(--card);stroke-width:1}\n"
     ".chart .s0{stroke:var(--c0)}.chart .s1{stroke:var(--c1)}.chart .s2{stroke:var(--c2)}"
     ".chart .s3{stroke:var(--c3)}\n"
@@ -52,23 +54,27 @@ static double round_step(double span, int ticks)
     return 10 * ten;
 }
 
-static void widen_single(double *low, double *high)
+/* Values that are the same, or but for rounding, get some room around them. */
+static void widen(double *low, double *high)
 {
-    if (*low == *high) {
-        double more = *low != 0 ? fabs(*low) / 10 : 1;
+    double size = fmax(fabs(*low), fabs(*high));
+    if (*high - *low <= size * 1e-9) {
+        double more = size > 0 ? size / 10 : 1;
         *low -= more;
         *high += more;
     }
 }
 
-/* y: whole steps, so that every line lies between two ticks. x: just the data. */
+/* y: whole steps, so that every line lies between two ticks. x: just the data, and 0 where it is near. */
 static struct axis_scale scale_of(double low, double high, int ticks, bool whole)
 {
-    widen_single(&low, &high);
+    widen(&low, &high);
     struct axis_scale a = {low, high, round_step(high - low, ticks), 0, 0};
     if (whole) {
         a.from = floor(low / a.step + 1e-9) * a.step;
         a.to = ceil(high / a.step - 1e-9) * a.step;
+    } else if (low > 0 && low < a.step) {
+        a.from = 0;
     }
     return a;
 }
@@ -112,22 +118,22 @@ static bool find_range(const struct chart *c, double x[2], double y[2])
 
 /* ---- words ---- */
 
-/* A tick's number: 0.25, 1,500 as 1.5k, 0.0002 as 2e-4. */
+/* A tick's number, with as many digits as tell it from the next: 0.25, 20k, 1.5e-4. */
 static void tick_text(char out[32], double v, double step)
 {
     double size = fmax(fabs(v), step);
+    int digits = (int)ceil(log10(size / step) - 1e-9) + 2;
     if (fabs(v) < step / 1000) {
         snprintf(out, 32, "0");
     } else if (size >= 1e6) {
-        snprintf(out, 32, "%.4gM", v / 1e6);
+        snprintf(out, 32, "%.*gM", digits, v / 1e6);
     } else if (size >= 1e4) {
-        snprintf(out, 32, "%.4gk", v / 1e3);
-    } else if (step >= 1e-3) {
-        int decimals = step >= 1 ? 0 : (int)ceil(-log10(step) - 1e-9);
-        snprintf(out, 32, "%.*f", decimals, v);
+        snprintf(out, 32, "%.*gk", digits, v / 1e3);
+    } else if (step >= 1e-3 || size >= 0.01) {
+        snprintf(out, 32, "%.*f", step >= 1 ? 0 : (int)ceil(-log10(step) - 1e-9), v);
     } else {
         int power = (int)floor(log10(fabs(v)) + 1e-9);
-        snprintf(out, 32, "%.3ge%d", v / pow(10, power), power);
+        snprintf(out, 32, "%.*ge%d", digits, v / pow(10, power), power);
     }
 }
 
@@ -135,7 +141,7 @@ static double text_width(const char *s)
 {
     double w = 0;
     for (; *s; s++)
-        w += ((unsigned char)*s & 0xC0) == 0x80 ? 0 : (unsigned char)*s < 0x80 ? 6.6 : 12;
+        w += ((unsigned char)*s & 0xC0) == 0x80 ? 0 : (unsigned char)*s < 0x80 ? 7.2 : 12;
     return w;
 }
 
@@ -193,7 +199,7 @@ static void draw_mark(struct buf *out, const struct drawing *d)
     bool left = x > (d->left + WIDTH) / 2.0;
     buf_printf(out,
                "<line class=\"mark\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>"
-               "<text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">",
+               "<text class=\"tag\" x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">",
                x, d->top, x, d->bottom, left ? x - 5 : x + 5, d->top + 11, left ? "end" : "start");
     html_text(out, c->mark);
     buf_str(out, "</text>\n");
@@ -256,7 +262,7 @@ static void draw_line(struct buf *out, const struct drawing *d, size_t k)
     const struct chart_series *s = &d->chart->series[k];
     bool dense = count_shown(s) > 2 * WIDTH, begun = false;
     struct column c = {0};
-    buf_printf(out, "<path class=\"line s%zu\" d=\"", k);
+    buf_printf(out, "<path class=\"line%s s%zu\" d=\"", dense ? " thin" : "", k);
     for (size_t i = 0; i < s->n; i++) {
         if (!shown(s, i))
             continue;
@@ -354,11 +360,11 @@ bool chart_draw(struct buf *out, const struct chart *c)
     draw_legend(out, c, 36);
     draw_y(out, &d);
     draw_x(out, &d);
-    draw_mark(out, &d);
     for (size_t k = 0; k < c->n; k++) {
         draw_line(out, &d, k);
         draw_points(out, &d, k);
     }
+    draw_mark(out, &d);
     buf_str(out, "</svg></figure>\n");
     return true;
 }

@@ -79,7 +79,7 @@ static const char style[] =
     "tr:first-child>*{border-top:0}\n"
     "th{font-weight:500;color:var(--soft);white-space:nowrap}\n"
     "td{overflow-wrap:anywhere}\n"
-    ".figures th,.figures td{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
+    ".figures th,.figures td{text-align:right;padding-left:.5rem;padding-right:.6rem;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
     ".best>*{background:var(--best);font-weight:600}\n"
     "code{font:.86em/1.4 ui-monospace,Consolas,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
     "summary{cursor:pointer;padding:.4rem 0}\n"

@@ -66,10 +66,10 @@ const char *output_number(char out[OUTPUT_NUMBER_MAX], double v)
     return out;
 }
 
-const char *output_figure(char out[OUTPUT_NUMBER_MAX], double v, int digits)
+const char *output_figure(char out[OUTPUT_NUMBER_MAX], double v, int decimals)
 {
-    if (isfinite(v))
-        snprintf(out, OUTPUT_NUMBER_MAX, "%.*g", digits, v);
+    if (isfinite(v) && fabs(v) < 1e15)
+        snprintf(out, OUTPUT_NUMBER_MAX, "%.*f", decimals, v);
     else
         snprintf(out, OUTPUT_NUMBER_MAX, "–");
     return out;

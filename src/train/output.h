@@ -54,10 +54,9 @@ struct output_run {
     size_t settings;
     const struct train_record *record; /* by step */
     size_t records;
-    size_t best; /* index of the record whose weights were kept, or OUTPUT_NO_BEST */
-    const char
-        *ended;     /* one sentence, no full stop: "stopped early: dev loss did not fall for 5 evaluations" */
-    double seconds; /* of training */
+    size_t best;       /* index of the record whose weights were kept, or OUTPUT_NO_BEST */
+    const char *ended; /* a sentence, no full stop: "Stopped early: dev loss did not fall any more" */
+    double seconds;    /* of training */
 };
 
 /* adapter_model.safetensors (f32, PEFT's names and order) and adapter_config.json. o: what p was made with.

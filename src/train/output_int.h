@@ -23,11 +23,14 @@ void output_weight_name(char out[OUTPUT_NAME_MAX], const struct parameter *p, co
 #define OUTPUT_NUMBER_MAX 40
 const char *output_number(char out[OUTPUT_NUMBER_MAX], double v);
 
-/* A figure as people read it: `digits` significant ones; an en dash for what is no number. */
-const char *output_figure(char out[OUTPUT_NUMBER_MAX], double v, int digits);
+/* A figure as people read it; an en dash for what is no number, or beyond any such figure. */
+const char *output_figure(char out[OUTPUT_NUMBER_MAX], double v, int decimals);
 
 /* "1 h 4 min", "3 min 20 s", "12 s". */
 const char *output_duration(char out[OUTPUT_NUMBER_MAX], double seconds);
+
+/* "LoRA adapter" or "All weights trained". */
+const char *output_method(const struct output_run *r);
 
 /* metrics.csv alone. */
 int output_metrics(const char *dir, const struct output_run *r, struct err *e) MUST_CHECK;
