@@ -15,12 +15,21 @@
 
 enum { BLOCK = 256, CHUNK = 32 * BLOCK };
 
+enum { KEY_SHIFT = 20, KEYS = 1 << (32 - KEY_SHIFT) };
+
+/* The 256 codes of one moment, and for a number's upper bits where to begin to look for it. */
+struct coder {
+    const float *map;
+    uint8_t start[KEYS];
+};
+
 struct adamw {
     struct adamw_options o;
     size_t n;
     uint64_t steps;
     float *first, *second;             /* 32 bits: [n] */
     uint8_t *first_code, *second_code; /* 8 bits: [n] */
+    struct coder first_coder, second_coder;
     float *first_scale, *second_scale; /* 8 bits: [ceil(n / BLOCK)] */
 };
 
@@ -30,6 +39,62 @@ struct step {
     float keep, eps, root, size;      /* 1 - lr * decay; sqrt(1 - beta2^t); -lr / (1 - beta1^t) */
     float scale;                      /* of the gradients */
 };
+
+/* ---- 8-bit codes */
+
+/* Floats in ascending order as ascending numbers, their upper bits. */
+static unsigned float_key(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits ^ (bits >> 31 ? UINT32_MAX : 0x80000000u)) >> KEY_SHIFT;
+}
+
+/* For each key the last entry that is not above any number of that key. */
+static void index_map(struct coder *c, const float map[256])
+{
+    int code = 0;
+    c->map = map;
+    for (unsigned key = 0; key < KEYS; key++) {
+        uint32_t bits = key << KEY_SHIFT;
+        float least;
+        bits ^= bits >> 31 ? 0x80000000u : UINT32_MAX;
+        /* Of a negative number the bits that the key leaves out are all set where it is least. */
+        memcpy(&least, &bits, sizeof least);
+        while (code < 254 && map[code + 1] <= least)
+            code++;
+        c->start[key] = (uint8_t)code;
+    }
+}
+
+/* The nearest entry; the lower of two equally near. */
+static int nearest(const struct coder *c, float x)
+{
+    const float *map = c->map;
+    int lo = c->start[float_key(x)];
+    while (lo < 254 && map[lo + 1] <= x)
+        lo++;
+    return fabsf(x - map[lo + 1]) < fabsf(x - map[lo]) ? lo + 1 : lo;
+}
+
+static void decode(float *out, const uint8_t *code, float scale, const struct coder *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = c->map[code[i]] * scale;
+}
+
+/* Returns the scale. A value below zero keeps its sign where the nearest code is 0, as in bitsandbytes. */
+static float encode(uint8_t *code, const float *x, const struct coder *c, size_t n)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    for (size_t i = 0; i < n; i++) {
+        int k = nearest(c, most > 0 ? x[i] / most : 0);
+        code[i] = (uint8_t)(k - (x[i] < 0 && c->map[k] >= 0));
+    }
+    return most;
+}
 
 /* ---- memory */
 
@@ -54,6 +119,8 @@ static bool allocate(struct adamw *a, size_t n)
     a->second_code = calloc(n + 1, 1);
     a->first_scale = calloc(blocks(n) + 1, sizeof(float));
     a->second_scale = calloc(blocks(n) + 1, sizeof(float));
+    index_map(&a->first_coder, nf4_dynamic_map());
+    index_map(&a->second_coder, adamw_map);
     return a->first_code && a->second_code && a->first_scale && a->second_scale;
 }
 
@@ -126,50 +193,16 @@ static void update(const struct step *s, float *restrict p, const float *restric
     }
 }
 
-/* The nearest entry; the lower of two equally near. */
-static int nearest(const float map[256], float x)
-{
-    int lo = 0, hi = 255;
-    while (hi - lo > 1) {
-        int mid = (lo + hi) / 2;
-        if (x >= map[mid])
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return fabsf(x - map[hi]) < fabsf(x - map[lo]) ? hi : lo;
-}
-
-static void decode(float *out, const uint8_t *code, float scale, const float map[256], size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = map[code[i]] * scale;
-}
-
-/* Returns the scale. A value below zero keeps its sign where the nearest code is 0, as in bitsandbytes. */
-static float encode(uint8_t *code, const float *x, const float map[256], size_t n)
-{
-    float most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    for (size_t i = 0; i < n; i++) {
-        int c = nearest(map, most > 0 ? x[i] / most : 0);
-        code[i] = (uint8_t)(c - (x[i] < 0 && map[c] >= 0));
-    }
-    return most;
-}
-
 static void update_block(struct adamw *a, const struct step *s, size_t at, float *value, const float *grad,
                          size_t n)
 {
-    const float *map = nf4_dynamic_map();
     float m[BLOCK], v[BLOCK];
     size_t block = at / BLOCK;
-    decode(m, a->first_code + at, a->first_scale[block], map, n);
-    decode(v, a->second_code + at, a->second_scale[block], adamw_map, n);
+    decode(m, a->first_code + at, a->first_scale[block], &a->first_coder, n);
+    decode(v, a->second_code + at, a->second_scale[block], &a->second_coder, n);
     update(s, value, grad, m, v, n);
-    a->first_scale[block] = encode(a->first_code + at, m, map, n);
-    a->second_scale[block] = encode(a->second_code + at, v, adamw_map, n);
+    a->first_scale[block] = encode(a->first_code + at, m, &a->first_coder, n);
+    a->second_scale[block] = encode(a->second_code + at, v, &a->second_coder, n);
 }
 
 static void update_chunk(struct adamw *a, const struct step *s, size_t at, float *value, const float *grad)
