@@ -9,12 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_KIND = OPT_FIRST, OPT_ROWS, OPT_APPEND, OPT_SEED, OPT_ERRORS, OPT_JSON, ROUNDS = 1000 };
+enum {
+    OPT_KIND = OPT_FIRST,
+    OPT_ROWS,
+    OPT_APPEND,
+    OPT_AGAINST,
+    OPT_SEED,
+    OPT_ERRORS,
+    OPT_JSON,
+    ROUNDS = 1000
+};
 
 static const struct option options[] = {JUDGE_OPTIONS,
                                         {"kind", required_argument, NULL, OPT_KIND},
                                         {"rows", required_argument, NULL, OPT_ROWS},
                                         {"append", required_argument, NULL, OPT_APPEND},
+                                        {"against", required_argument, NULL, OPT_AGAINST},
                                         {"seed", required_argument, NULL, OPT_SEED},
                                         {"errors", no_argument, NULL, OPT_ERRORS},
                                         {"json", no_argument, NULL, OPT_JSON},
@@ -54,14 +64,10 @@ static int judge_row(const struct judge *j, const struct labelled_post *p, struc
     uint64_t start = when_monotonic_ns();
     int rc = judge_text(j, &in, &v, e);
     *ms = (double)(when_monotonic_ns() - start) / 1e6;
-    for (int a = 0; a < AXES && !rc; a++) {
-        r->label[a] = p->label[a];
-        r->decision[a] = (int8_t)v.axis[a].decision;
-        r->up[a] = (float)v.axis[a].up;
-        r->keep[a] = (float)v.axis[a].keep;
-        r->down[a] = (float)v.axis[a].down;
-    }
-    return rc ? err_prefix(e, "line %zu: ", p->line) : 0;
+    if (rc)
+        return err_prefix(e, "line %zu: ", p->line);
+    eval_scored(r, p, &v);
+    return 0;
 }
 
 static int judge_rows(struct evaluation *v, const struct eval_arguments *o, const struct judge *j,
@@ -197,7 +203,9 @@ static int open_and_run(struct eval_arguments *o, struct err *e)
     if (!rc)
         rc = cli_judge_open(&j, &o->judge, e);
     if (!rc)
-        rc = o->append ? eval_append(&rows, o, j, e) : evaluate(&rows, o, j, e);
+        rc = o->append    ? eval_append(&rows, o, j, e)
+             : o->against ? eval_against(&rows, o, j, e)
+                          : evaluate(&rows, o, j, e);
     eval_rows_deinit(&rows);
     judge_close(j);
     return rc;
@@ -224,6 +232,9 @@ static int run(int argc, char **argv)
         case OPT_APPEND:
             o.append = optarg;
             break;
+        case OPT_AGAINST:
+            o.against = optarg;
+            break;
         case OPT_SEED:
             if (cli_number(&o.seed, "--seed", optarg, 0, INT64_MAX, &e))
                 return cli_fail(&e);
@@ -239,9 +250,13 @@ static int run(int argc, char **argv)
         }
     if (argc - optind != 1)
         return cli_usage(&cmd_eval, "want one file of labelled posts");
-    if (o.errors && (o.json || o.append))
+    if (o.append && o.against)
+        return cli_usage(&cmd_eval, "--append and --against are two commands");
+    if (o.errors && (o.json || o.append || o.against))
         return cli_usage(&cmd_eval, "--errors prints text and cannot go with --%s",
-                         o.json ? "json" : "append");
+                         o.json     ? "json"
+                         : o.append ? "append"
+                                    : "against");
     o.path = argv[optind];
     stop_install();
     int rc = open_and_run(&o, &e);
@@ -264,6 +279,13 @@ const struct command cmd_eval = {
     "bootstrap intervals over rows.\n\n"
     "  --kind KIND          only rows whose column `kind` says so\n"
     "  --rows N             only N rows, drawn at random by the seed\n"
+    "  --against JUDGE      instead: two judges on the same rows, A being the one below and B linear (the "
+    "linear judge\n"
+    "                       compiled in), builtin (the default compiled in) or a path as --model takes; "
+    "figures of both,\n"
+    "                       differences with paired bootstrap intervals (by `user` where there is one), "
+    "McNemar's\n"
+    "                       exact test, and who is better\n"
     "  --append FILE        instead: every row alone and with each `text` of FILE (TSV, CSV or JSON lines) "
     "behind it;\n"
     "                       says how many verdicts change\n"

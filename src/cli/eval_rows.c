@@ -59,6 +59,17 @@ void eval_rows_deinit(struct eval_rows *r)
     *r = (struct eval_rows){0};
 }
 
+void eval_scored(struct scored *out, const struct labelled_post *p, const struct judge_verdict *v)
+{
+    for (int a = 0; a < AXES; a++) {
+        out->label[a] = p->label[a];
+        out->decision[a] = (int8_t)v->axis[a].decision;
+        out->up[a] = (float)v->axis[a].up;
+        out->keep[a] = (float)v->axis[a].keep;
+        out->down[a] = (float)v->axis[a].down;
+    }
+}
+
 int eval_judge(const struct judge *j, const struct judge_input *in, size_t n, const char *progress,
                struct judge_verdict *out, size_t *at, struct err *e)
 {

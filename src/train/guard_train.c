@@ -98,24 +98,24 @@ static int descending(const void *x, const void *y)
 
 /* Of every sentence of a split the probability that it, or its likeliest part, talks to the judge. */
 struct probabilities {
-    double *p;
-    uint32_t *post;
+    struct {
+        double p;
+        uint32_t post;
+    } * x;
     size_t n, capacity;
 };
 
-static int add_probability(struct probabilities *x, double p, uint32_t post, struct err *e)
+static int add_probability(struct probabilities *s, double p, uint32_t post, struct err *e)
 {
-    if (x->n == x->capacity) {
-        x->capacity = x->capacity ? 2 * x->capacity : 4096;
-        double *value = realloc(x->p, x->capacity * sizeof *value);
-        x->p = value ? value : x->p;
-        uint32_t *posts = realloc(x->post, x->capacity * sizeof *posts);
-        x->post = posts ? posts : x->post;
-        if (!value || !posts)
-            return err_set(e, ERR_MEMORY, "out of memory for %zu sentences", x->capacity);
+    if (s->n == s->capacity) {
+        s->capacity = s->capacity ? 2 * s->capacity : 4096;
+        void *grown = realloc(s->x, s->capacity * sizeof *s->x);
+        if (!grown)
+            return err_set(e, ERR_MEMORY, "out of memory for %zu sentences", s->capacity);
+        s->x = grown;
     }
-    x->p[x->n] = p;
-    x->post[x->n++] = post;
+    s->x[s->n].p = p;
+    s->x[s->n++].post = post;
     return 0;
 }
 
@@ -147,10 +147,10 @@ static void measure(const struct linear_model *m, const struct probabilities *s,
 {
     double posts[2] = {0}, masked[2] = {0};
     for (size_t i = 0; i < s->n;) {
-        bool over = false, judge = talks(&p->row[s->post[i]]);
-        size_t post = s->post[i];
-        for (; i < s->n && s->post[i] == post; i++)
-            over |= s->p[i] > (double)m->guard_threshold;
+        bool over = false, judge = talks(&p->row[s->x[i].post]);
+        size_t post = s->x[i].post;
+        for (; i < s->n && s->x[i].post == post; i++)
+            over |= s->x[i].p > (double)m->guard_threshold;
         posts[judge]++;
         masked[judge] += over;
     }
@@ -168,8 +168,8 @@ static int choose_threshold(struct linear_model *m, struct linear_fit *fit, cons
     if (!rc && !p)
         rc = err_set(e, ERR_MEMORY, "out of memory for %zu sentences", s.n);
     for (size_t i = 0; i < s.n && !rc; i++)
-        if (!talks(&dev->row[s.post[i]]))
-            p[n++] = s.p[i];
+        if (!talks(&dev->row[s.x[i].post]))
+            p[n++] = s.x[i].p;
     if (!rc) {
         qsort(p, n, sizeof *p, descending);
         size_t allowed = (size_t)(FALSE_ALARMS * (double)n);
@@ -178,8 +178,7 @@ static int choose_threshold(struct linear_model *m, struct linear_fit *fit, cons
         measure(m, &s, dev, fit);
     }
     free(p);
-    free(s.p);
-    free(s.post);
+    free(s.x);
     return rc;
 }
 
