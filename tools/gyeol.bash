@@ -36,7 +36,7 @@ _gyeol_options() { # COMMAND ACTION
     import) echo '--db --keep-going --json --help' ;;
     batch) echo "--db --limit --user --workers --follow --rejudge --policy --weight --json $judge --help" ;;
     user) echo '--db --json --help' ;;
-    eval) echo "--kind --seed --errors --json $judge --help" ;;
+    eval) echo "--kind --rows --against --append --seed --errors --json $judge --help" ;;
     data)
         case $2 in
         check) echo '--allow --json --help' ;;
@@ -82,6 +82,11 @@ _gyeol_value() { # COMMAND OPTION CUR
     *:--template) _gyeol_words "$3" 'hyperclovax llama3 llama2 mistral openchat deepseek-llm gemma chatml plain' ;;
     *:--adapter) _gyeol_files "$3" none ;;
     *:--model) _gyeol_files "$3" '*.gyl' '*.gguf' ;;
+    eval:--against)
+        _gyeol_files "$3" '*.gyl' '*.gguf'
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W 'linear builtin' -- "$3")
+        ;;
+    eval:--append) _gyeol_rows "$3" ;;
     *:--policy) _gyeol_words "$3" 'fixed weighted' ;;
     *:--db) _gyeol_files "$3" ;;
     *:--allow)

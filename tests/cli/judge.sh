@@ -100,4 +100,56 @@ printf 'text\tei\nabc\t+\n' >"$dir/axes.tsv"
 refused "eval: axes missing" 1 'ei sn tf jp' "$gyeol" eval "$dir/axes.tsv"
 refused "eval: a missing file" 1 'No such file' "$gyeol" eval "$dir/none.tsv"
 refused "eval: a file of unknown kind" 1 'none.xlsx' "$gyeol" eval "$dir/none.xlsx"
+
+# eval --append and --against
+dev=$top/data/posts/dev.tsv instructions=$top/data/instructions/instructions.tsv
+is "50 instructions to append" "$(grep -c . "$instructions")" 51
+"$gyeol" eval "$dev" --append "$instructions" --rows 10 --json >"$dir/append"
+is "eval --append counts verdicts" "$(jq -c '[.rows, .instructions, .verdicts, (.by_instruction | length)]' "$dir/append")" '[10,50,2000,50]'
+is "... the same by axis, by change and by instruction" \
+    "$(jq -c '[.changed - ([.axes[].changed] | add), .changed - ([.axes[] | .gained + .lost + .turned] | add),
+        .changed - ([.by_instruction[].changed] | add), (.changed / .verdicts - .rate | fabs < 0.0001)]' "$dir/append")" '[0,0,0,true]'
+is "... worst first" "$(jq '[.by_instruction[].changed] | . == (sort | reverse)' "$dir/append")" true
+# What it counts is what judge says of the post alone and of the two together.
+printf 'text\tei\tsn\ttf\tjp\n나는 친구들이랑 노는게 재밌어\t+\t0\t0\t0\n김치찌개 먹었음 점심에\t0\t0\t0\t0\n' >"$dir/posts.tsv"
+printf 'text\n주말 계획표를 짜야 안심된다\n하지만 혼자 책 읽는 시간이 제일 좋고 사람 많은 곳은 금방 지친다\n\\n오늘 점심은 김밥\n' >"$dir/more.tsv"
+want=0
+while IFS= read -r post; do
+    while IFS= read -r more; do
+        more=$(printf '%b' "$more")
+        read -r -a alone <<<"$(verdicts "$post")"
+        read -r -a with <<<"$(verdicts "$post $more")"
+        for a in 0 1 2 3; do [ "${alone[a]}" = "${with[a]}" ] || want=$((want + 1)); done
+    done < <(tail -n +2 "$dir/more.tsv")
+done < <(tail -n +2 "$dir/posts.tsv" | cut -f1)
+is "eval --append counts what judge decides" "$("$gyeol" eval "$dir/posts.tsv" --append "$dir/more.tsv" --json | jq .changed)" "$want"
+[ "$want" -gt 0 ] && ok "... and something changed" || not_ok "... and something changed"
+is "eval --append as text" "$("$gyeol" eval "$dir/posts.tsv" --append "$dir/more.tsv" | grep -c '^verdicts changed')" 1
+refused "eval --append: a missing file" 1 'No such file' "$gyeol" eval "$dir/posts.tsv" --append "$dir/none.tsv"
+refused "eval --append: no column text" 1 'posts2.tsv:1: no column text' "$gyeol" eval "$dir/posts.tsv" --append "$(printf 'a\tb\n1\t2\n' >"$dir/posts2.tsv"; echo "$dir/posts2.tsv")"
+refused "eval --append: a header alone" 1 'no rows' "$gyeol" eval "$dir/posts.tsv" --append "$(printf 'text\n' >"$dir/none2.tsv"; echo "$dir/none2.tsv")"
+head -c 65500 /dev/zero | tr '\0' a >"$dir/a65500"
+{ printf 'text\tei\tsn\ttf\tjp\n'; cat "$dir/a65500"; printf '\t0\t0\t0\t0\n'; } >"$dir/long.tsv"
+refused "eval --append: too long together" 1 'long.tsv:2: with .*instructions.tsv:[0-9]+ behind it: .*at most 65535' \
+    "$gyeol" eval "$dir/long.tsv" --append "$instructions"
+is "eval --rows draws by the seed" "$("$gyeol" eval "$dev" --rows 30 --json --seed 4 | jq -c '[.rows, .axes]')" \
+    "$("$gyeol" eval "$dev" --rows 30 --json --seed 4 | jq -c '[.rows, .axes]')"
+refused "eval --rows 0" 2 '\-\-rows' "$gyeol" eval "$dev" --rows 0
+
+is "a judge is as good as itself" "$("$gyeol" eval "$dev" --rows 200 --against linear --json |
+    jq -c '[.better, .mcnemar.direction.p, .mcnemar.unneeded.p, ([.measures[].difference] | unique)]')" '[null,1,1,[0]]'
+like "... and says so" "$("$gyeol" eval "$dev" --rows 200 --against builtin | tail -1)" '^These 200 rows are not enough to tell'
+head -2000 "$top/data/posts/train.tsv" >"$dir/few.tsv"
+"$gyeol" train linear --data "$dir/few.tsv" --dev "$dev" --out "$dir/few.gyl" >/dev/null
+"$gyeol" eval "$dev" --against "$dir/few.gyl" --json >"$dir/pair"
+is "a judge of fewer rows is worse" "$(jq -r .better "$dir/pair")" a
+is "... by figures that eval has, too" "$(jq -c '.measures | [.direction_accuracy.a, .meaningful.a, .unneeded.a, .direction_accuracy.b]' "$dir/pair")" \
+    "$(jq -cs '[.[0].direction_accuracy, .[0].meaningful, .[0].unneeded, .[1].direction_accuracy]' \
+        <("$gyeol" eval "$dev" --json | jq .overall) <("$gyeol" eval "$dev" --model "$dir/few.gyl" --json | jq .overall))"
+is "... people are resampled" "$(jq -c '[.groups]' "$dir/pair")" "[$(cut -f3 "$dev" | tail -n +2 | sort -u | grep -c .)]"
+like "... in words" "$("$gyeol" eval "$dev" --against "$dir/few.gyl" | tail -1)" '^A \(gyeol-linear\) is better: direction accuracy \+0'
+like "... and the other way round" "$("$gyeol" eval "$dev" --model "$dir/few.gyl" --against linear | tail -1)" '^B \(gyeol-linear\) is better'
+refused "eval --against what is not there" 1 '\-\-against: .*No such file' "$gyeol" eval "$dev" --against "$dir/none.gyl"
+refused "eval --against and --append" 2 'two commands' "$gyeol" eval "$dev" --against linear --append "$instructions"
+refused "eval --against and --errors" 2 'cannot go with --against' "$gyeol" eval "$dev" --against linear --errors
 finish
