@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGITS = 8 << 20, CHUNK_MIN = 16 }; /* floats of logits at once; rows of them */
+enum { LOGITS = 4 << 20, CHUNK_MIN = 16 }; /* floats of logits at once; rows of them */
 
 /* --- memory */
 
@@ -137,8 +137,8 @@ static void carve_work(struct tape *t, const struct config *c, struct carve *at)
     t->dlow = floats(at, T, t->ld_rank);
     t->drop = t->p->dropout > 0 ? floats(at, T, t->ld_wide) : NULL;
     t->partial = floats(at, T / TAPE_CHUNK + 1, larger(t->ld, round16(c->head_width)));
-    for (int i = 0; i < 2; i++)
-        t->rows[i] = take(at, larger(rows_bytes(t, T, t->ld_wide), rows_bytes(t, t->chunk, t->ld_v)), 1, 1);
+    t->rows[0] = take(at, larger(rows_bytes(t, T, t->ld_wide), rows_bytes(t, t->chunk, t->ld_v)), 1, 1);
+    t->rows[1] = take(at, rows_bytes(t, T, t->ld_wide), 1, 1);
     t->low_rows = take(at, rows_bytes(t, T, t->ld_rank), 1, 1);
     t->outer = take(at, outer_bytes(t, c), 1, 1);
     t->attention = floats(at, threads, t->attention_floats);

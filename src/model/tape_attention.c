@@ -75,14 +75,15 @@ static struct arena arena_of(const struct tape *t, size_t layer)
 
 /* --- packing */
 
-static void put_across(const struct arena *a, float *panels, size_t cell, const float *x)
+/* Up to 16 rows of x side by side: a panel in the order of keys. */
+static void put_across(const struct arena *a, float *panel, const float *x, size_t ld, size_t n)
 {
-    float *to = panels + cell / PANEL * PANEL * a->Dh + cell % PANEL;
     for (size_t d = 0; d < a->Dh; d++)
-        to[d * PANEL] = x[d];
+        for (size_t i = 0; i < n; i++)
+            panel[d * PANEL + i] = x[i * ld + d];
 }
 
-/* rows: floats / 16 from panel to panel. */
+/* A row of x into panels in the order of values, of so many rows each. */
 static void put_along(const struct arena *a, float *panels, size_t rows, size_t row, const float *x)
 {
     float *to = panels + row * PANEL;
@@ -90,24 +91,29 @@ static void put_along(const struct arena *a, float *panels, size_t rows, size_t 
         memcpy(to, x + d, (a->Dh - d < PANEL ? a->Dh - d : PANEL) * sizeof *x);
 }
 
+/* Up to 16 tokens from `first` on, into cells from `cell` on. */
+static void pack_panel(const struct arena *a, size_t first, size_t cell, size_t n, bool backward)
+{
+    size_t ld = a->t->ld_kv, at = first * ld + a->kv_head * a->Dh, cells = a->t->cells;
+    const float *k = a->kept->k + at, *v = a->kept->v + at;
+    put_across(a, a->keys + cell * a->Dh, k, ld, n);
+    if (backward)
+        put_across(a, a->v_keys + cell * a->Dh, v, ld, n);
+    for (size_t i = 0; i < n; i++)
+        put_along(a, backward ? a->k_values : a->values, cells, cell + i, (backward ? k : v) + i * ld);
+    if (backward) {
+        memset(a->dk + cell * a->ld_head, 0, n * a->ld_head * sizeof *a->dk);
+        memset(a->dv + cell * a->ld_head, 0, n * a->ld_head * sizeof *a->dv);
+    }
+}
+
 static void pack(const struct arena *a, bool backward)
 {
     const struct tape *t = a->t;
     for (size_t r = a->tree; r < t->spans; r++) {
         const struct tape_span *s = &t->span[r];
-        for (size_t i = 0; s->chain[0] == a->tree && i < s->n; i++) {
-            const float *k = a->kept->k + (s->first + i) * t->ld_kv + a->kv_head * a->Dh;
-            const float *v = a->kept->v + (s->first + i) * t->ld_kv + a->kv_head * a->Dh;
-            put_across(a, a->keys, s->cell + i, k);
-            if (!backward) {
-                put_along(a, a->values, t->cells, s->cell + i, v);
-                continue;
-            }
-            put_across(a, a->v_keys, s->cell + i, v);
-            put_along(a, a->k_values, t->cells, s->cell + i, k);
-            memset(a->dk + (s->cell + i) * a->ld_head, 0, a->ld_head * sizeof *a->dk);
-            memset(a->dv + (s->cell + i) * a->ld_head, 0, a->ld_head * sizeof *a->dv);
-        }
+        for (size_t i = 0; s->chain[0] == a->tree && i < s->n; i += PANEL)
+            pack_panel(a, s->first + i, s->cell + i, s->n - i < PANEL ? s->n - i : PANEL, backward);
     }
 }
 

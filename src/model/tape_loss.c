@@ -13,12 +13,13 @@ struct entropy {
     float *spare;
 };
 
-static float largest(const float *z, size_t n)
+/* Where the largest is. */
+static size_t largest(const float *z, size_t n)
 {
     float lane[PANEL], max = z[0];
+    size_t i = 0;
     for (size_t j = 0; j < PANEL; j++)
         lane[j] = z[0];
-    size_t i = 0;
     for (; i + PANEL <= n; i += PANEL)
         for (size_t j = 0; j < PANEL; j++)
             lane[j] = z[i + j] > lane[j] ? z[i + j] : lane[j];
@@ -26,7 +27,9 @@ static float largest(const float *z, size_t n)
         max = z[i] > max ? z[i] : max;
     for (size_t j = 0; j < PANEL; j++)
         max = lane[j] > max ? lane[j] : max;
-    return max;
+    for (i = 0; i + 1 < n && z[i] != max;)
+        i++;
+    return i;
 }
 
 /* log sum e^(z - max) is less the logarithm of the largest probability. */
@@ -36,9 +39,10 @@ static double entropy_row(const struct kernels *k, float *z, size_t n, const str
         k->softcap(z, n, e->cap);
         memcpy(e->spare, z, n * sizeof *z);
     }
-    double below = (double)largest(z, n) - (double)z[e->want];
+    size_t top = largest(z, n);
+    double below = (double)z[top] - (double)z[e->want];
     k->softmax(z, 0, n, 1, 0);
-    double loss = below - log((double)largest(z, n));
+    double loss = below - log((double)z[top]);
     z[e->want] -= 1;
     for (size_t i = 0; i < n; i++)
         z[i] *= e->weight;
