@@ -423,7 +423,7 @@ static void test_card(void **state)
                                         "| targets | q, k \\| \\<v\\> \\& \"o\" |\n",
                                         "| direction accuracy | 0.740 |\n",
                                         "| seed | 7 |\n",
-                                        "After step 70,",
+                                        "those after step 70. `gyeol eval`",
                                         "gyeol judge --model DIR",
                                         "It is not calibrated",
                                         "## Limits\n"};
@@ -432,6 +432,10 @@ static void test_card(void **state)
     assert_null(strstr(card, "| AUC |")); /* was not measured */
     free(card);
     struct calibration k = some_calibration();
+    double finished[METRICS] = {0};
+    for (int i = 0; i < METRICS; i++)
+        finished[i] = 0.9 + 0.01 * i;
+    r.finished = finished;
     r.method = "full";
     r.calibration = &k;
     ok(output_card(folder, &r, &error));
@@ -439,6 +443,45 @@ static void test_card(void **state)
     page_has(card, "beginning with those of `tests/fixtures/llama_tied`");
     page_has(card, "AutoModelForCausalLM.from_pretrained");
     page_has(card, "calibrated on the dev split");
+    page_has(card, "of the calibrated judge");
+    page_has(card, "| direction accuracy | 0.930 |\n");
+    page_has(card, "| AUC | 0.960 |\n");
+    free(card);
+    ok(output_report(folder, &r, &error));
+    card = whole(in_folder("report.html"));
+    page_check(card);
+    page_has(card, "<b>0.930</b><span>direction accuracy (dev)</span>");
+    free(card);
+    ok(output_notes(folder, &r, &error));
+    json_t *v = notes_of_folder();
+    const json_t *m = json_object_get(json_object_get(v, "training"), "metrics");
+    assert_true(json_real_value(json_object_get(m, "direction_accuracy")) == finished[METRIC_DIRECTION]);
+    json_decref(v);
+}
+
+/* A model trained on text has a loss and no verdicts. */
+static void test_a_run_on_text(void **state)
+{
+    (void)state;
+    struct train_record record[2] = {train_record_none(10), train_record_none(20)};
+    record[0].dev_loss = 4;
+    record[1].dev_loss = 3;
+    struct output_run r = some_run(record, 2);
+    r.method = "full";
+    r.base = r.prompt_sha256 = NULL;
+    r.best = 1;
+    folder_empty();
+    ok(output_report(folder, &r, &error));
+    ok(output_card(folder, &r, &error));
+    char *page = whole(in_folder("report.html")), *card = whole(in_folder("README.md"));
+    page_check(page);
+    page_has(page, "<th scope=\"col\">dev loss</th></tr>");
+    assert_null(strstr(page, ">direction<"));
+    assert_null(strstr(card, "gyeol judge"));
+    assert_null(strstr(card, "calibrated"));
+    page_has(card, "gyeol train lora --model DIR");
+    page_has(card, "The loss is per token.");
+    free(page);
     free(card);
 }
 
@@ -455,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_report),
         cmocka_unit_test(test_a_report_of_little),
         cmocka_unit_test(test_card),
+        cmocka_unit_test(test_a_run_on_text),
     };
     return cmocka_run_group_tests_name("output_run", tests, folder_new, folder_remove);
 }

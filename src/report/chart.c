@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Units of the drawing: about pixels on a wide screen, a few tenths smaller on a phone. */
-enum { WIDTH = 440, HEIGHT = 264, RIGHT = 18, BOTTOM = 40, LEGEND_ROW = 18, DIGIT = 7, POINTS_MAX = 60 };
+enum { WIDTH = 440, HEIGHT = 264, RIGHT = 18, BOTTOM = 40, LEGEND_ROW = 18, DIGIT = 7, POINTS_MAX = 40 };
 #define TICKS_Y 5
 #define TICKS_X 6
 

@@ -1,24 +1,30 @@
 #include "report/html.h"
 
+#include "base/size.h"
 #include "report/chart.h"
 
 #include <stddef.h>
 #include <string.h>
 
-/* Bytes of the well-formed UTF-8 character at s (Unicode 15, table 3-7), or 0. s ends with a NUL. */
+/* What a first byte promises, and the range of the second (Unicode 15, table 3-7); the rest is 80..BF. */
+static const struct {
+    unsigned char from, to, low, high, bytes;
+} lead[] = {{0x00, 0x7F, 0, 0, 1},       {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3},
+            {0xE1, 0xEC, 0x80, 0xBF, 3}, {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3},
+            {0xF0, 0xF0, 0x90, 0xBF, 4}, {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4}};
+
+/* Bytes of the well-formed UTF-8 character at s, or 0. s ends with a NUL. */
 static size_t character(const unsigned char *s)
 {
-    size_t n = s[0] < 0x80                    ? 1
-               : s[0] >= 0xC2 && s[0] <= 0xDF ? 2
-               : s[0] >= 0xE0 && s[0] <= 0xEF ? 3
-               : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4
-                                              : 0;
-    for (size_t i = 1; i < n; i++)
+    size_t k = 0;
+    while (k < COUNT_OF(lead) && !(s[0] >= lead[k].from && s[0] <= lead[k].to))
+        k++;
+    if (k == COUNT_OF(lead) || (lead[k].bytes > 1 && !(s[1] >= lead[k].low && s[1] <= lead[k].high)))
+        return 0;
+    for (size_t i = 2; i < lead[k].bytes; i++)
         if ((s[i] & 0xC0) != 0x80)
             return 0;
-    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
-    bool beyond = (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF4 && s[1] > 0x8F);
-    return overlong || beyond ? 0 : n;
+    return lead[k].bytes;
 }
 
 static const char *entity(unsigned char c)
@@ -79,7 +85,8 @@ static const char style[] =
     "tr:first-child>*{border-top:0}\n"
     "th{font-weight:500;color:var(--soft);white-space:nowrap}\n"
     "td{overflow-wrap:anywhere}\n"
-    ".figures th,.figures td{text-align:right;padding-left:.5rem;padding-right:.6rem;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
+    ".figures th,.figures td{text-align:right;padding-left:.5rem;padding-right:.6rem;"
+    "white-space:nowrap;font-variant-numeric:tabular-nums}\n"
     ".best>*{background:var(--best);font-weight:600}\n"
     "code{font:.86em/1.4 ui-monospace,Consolas,'DejaVu Sans Mono',monospace;overflow-wrap:anywhere}\n"
     "summary{cursor:pointer;padding:.4rem 0}\n"
@@ -87,7 +94,7 @@ static const char style[] =
     "@media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;"
     "--grid:#ddd;--c0:#2361b5;--c1:#c4540a;--c2:#0b7d6b;--c3:#8a3fa0;--mark:#777;--best:#eee}"
     "body{font-size:11pt}main{max-width:none;padding:0}.charts{grid-template-columns:1fr 1fr}"
-    ".chart,.tiles div,tr{break-inside:avoid}.wide{overflow:visible}}\n";
+    ".chart,.tiles div,tr{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}}\n";
 /* clang-format on */
 
 void html_begin(struct buf *out, const char *title)

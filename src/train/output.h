@@ -46,7 +46,7 @@ struct output_run {
     const char *data, *dev;  /* the files' names */
     const char *data_sha256, *dev_sha256;
     const char *chat;          /* chat template's name (prompt.chat->name) */
-    const char *prompt_sha256; /* struct prompt's */
+    const char *prompt_sha256; /* struct prompt's; none: trained on text, and not asked to judge */
     const char *type; /* of the weights when judging: "bf16", "q8_0", ...; NULL: as the file suggests */
     const struct calibration *calibration; /* NULL: not calibrated, and an old one is taken out */
     uint64_t seed, steps;                  /* steps: planned */
@@ -54,6 +54,9 @@ struct output_run {
     size_t settings;
     const struct train_record *record; /* by step */
     size_t records;
+    /* Figures of the dev split as the finished judge decides there, [METRICS]; NULL: those of the kept record,
+     * measured before calibration, are shown. */
+    const double *finished;
     size_t best;       /* index of the record whose weights were kept, or OUTPUT_NO_BEST */
     const char *ended; /* a sentence, no full stop: "Stopped early: dev loss did not fall any more" */
     double seconds;    /* of training */

@@ -123,32 +123,47 @@ static void put_figures(struct buf *out, const struct output_run *r)
     if (!b)
         return;
     buf_printf(out,
-               "\n## Quality on the dev split\n\nAfter step %llu, whose weights were kept (`gyeol eval` "
-               "defines the measures):\n\n| | |\n|---|---|\n",
-               (unsigned long long)b->step);
+               "\n## Quality on the dev split\n\nThe weights kept are those after step %llu. %s\n\n| | "
+               "|\n|---|---|\n",
+               (unsigned long long)b->step,
+               !output_has(r->prompt_sha256) ? "The loss is per token."
+               : r->finished ? "`gyeol eval` defines the measures; they are of the calibrated judge."
+                             : "`gyeol eval` defines the measures; they were taken before calibration.");
     if (isfinite(b->dev_loss))
         row(out, "loss", output_figure(number, b->dev_loss, 4));
     for (size_t i = 0; i < COUNT_OF(shown); i++)
-        if (isfinite(b->dev[shown[i].metric])) {
-            snprintf(number, sizeof number, "%.3f", b->dev[shown[i].metric]);
-            row(out, shown[i].name, number);
-        }
-    buf_str(out, "\nThe step was chosen on these rows, so they flatter it; measure on rows that took no part "
-                 "(`gyeol eval --model DIR test.tsv`).\nThe curves are in `report.html`.\n");
+        if (isfinite(output_dev(r, shown[i].metric)))
+            row(out, shown[i].name, output_figure(number, output_dev(r, shown[i].metric), 3));
+    buf_str(
+        out,
+        "\nThe step was chosen on these rows, so they flatter it; measure on rows that took no part.\nThe "
+        "curves are in `report.html`.\n");
+}
+
+/* Trained on posts, it judges; trained on text, it is a base to train a judge from. */
+static void put_commands(struct buf *out, const struct output_run *r)
+{
+    buf_str(out, "\n## Use\n\n```\n");
+    if (output_has(r->prompt_sha256))
+        buf_str(out, "gyeol judge --model DIR \"오늘은 친구들을 집으로 불러 밤새 이야기했다\"\n"
+                     "gyeol eval --model DIR test.tsv\n");
+    else
+        buf_str(out, "gyeol train lora --model DIR --data train.tsv --dev dev.tsv --out JUDGE\n");
+    buf_str(out, "```\n\nDIR is this directory.");
 }
 
 static void put_use(struct buf *out, const struct output_run *r)
 {
-    bool lora = strcmp(r->method, "lora") == 0;
-    buf_str(out, "\n## Use\n\n```\ngyeol judge --model DIR \"오늘은 친구들을 집으로 불러 밤새 이야기했다\"\n"
-                 "gyeol eval --model DIR test.tsv\n```\n\nDIR is this directory.");
-    if (lora)
+    put_commands(out, r);
+    if (strcmp(r->method, "lora") == 0)
         buf_str(out,
-                " The adapter is PEFT's format: `PeftModel.from_pretrained(base, DIR)` loads it over the "
-                "same base.\nOver another base it is refused: `gyeol.json` records the SHA-256 of the "
-                "one it was trained with.\n");
+                " The adapter is in PEFT's format: `PeftModel.from_pretrained(base, DIR)` loads it over the "
+                "same base.\nOver another base gyeol refuses it: `gyeol.json` records the SHA-256 of the one "
+                "it was trained with.\n");
     else
         buf_str(out, " Transformers loads it: `AutoModelForCausalLM.from_pretrained(DIR)`.\n");
+    if (!output_has(r->prompt_sha256))
+        return;
     buf_str(out, r->calibration
                      ? "Probabilities are calibrated on the dev split (`gyeol.json`).\n"
                      : "It is not calibrated: before its probabilities are believed, run `gyeol train "

@@ -6,6 +6,7 @@
 #include "train/output.h"
 
 #include <jansson.h>
+#include <math.h>
 
 /* "DIR/NAME" as malloc'd *path; makes dir when it is missing. */
 int output_path(char **path, const char *dir, const char *name, struct err *e) MUST_CHECK;
@@ -44,6 +45,13 @@ static inline bool output_has(const char *s)
 static inline const struct train_record *output_best(const struct output_run *r)
 {
     return r->best < r->records ? &r->record[r->best] : NULL;
+}
+
+/* A figure of the dev split for tiles and tables; NAN when it was not measured. */
+static inline double output_dev(const struct output_run *r, enum metric m)
+{
+    const struct train_record *best = output_best(r);
+    return r->finished ? r->finished[m] : best ? best->dev[m] : NAN;
 }
 
 #endif

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +12,13 @@
 #define FILE_NAME "metrics.csv"
 enum { FILE_MAX = 1 << 28 };
 
-static const struct {
-    const char *name;
-    size_t offset;
-} column[] = {
-    {"epoch", offsetof(struct train_record, epoch)},
-    {"loss", offsetof(struct train_record, loss)},
-    {"lr", offsetof(struct train_record, lr)},
-    {"grad_norm", offsetof(struct train_record, grad_norm)},
-    {"tokens_per_s", offsetof(struct train_record, tokens_per_s)},
-    {"dev_loss", offsetof(struct train_record, dev_loss)},
-};
+static const char *const column[] = {"epoch", "loss", "lr", "grad_norm", "tokens_per_s", "dev_loss"};
 #define COLUMNS (COUNT_OF(column) + METRICS) /* besides the step */
 
 static double *cell(struct train_record *r, size_t i)
 {
-    return i < COUNT_OF(column) ? (double *)((char *)r + column[i].offset) : &r->dev[i - COUNT_OF(column)];
+    double *const at[] = {&r->epoch, &r->loss, &r->lr, &r->grad_norm, &r->tokens_per_s, &r->dev_loss};
+    return i < COUNT_OF(at) ? at[i] : &r->dev[i - COUNT_OF(at)];
 }
 
 static void header(struct buf *out)
@@ -36,7 +26,7 @@ static void header(struct buf *out)
     buf_str(out, "step");
     for (size_t i = 0; i < COLUMNS; i++)
         if (i < COUNT_OF(column))
-            buf_printf(out, ",%s", column[i].name);
+            buf_printf(out, ",%s", column[i]);
         else
             buf_printf(out, ",dev_%s", metric_name[i - COUNT_OF(column)]);
     buf_str(out, "\n");

@@ -69,14 +69,14 @@ static bool put_finite(json_t *o, const char *key, double v)
     return !isfinite(v) || json_object_set_new(o, key, json_real(v)) == 0;
 }
 
-/* The dev split's figures at the record that was kept, and what was not measured left out. */
+/* The dev split's figures, what was not measured left out. */
 static json_t *figures(const struct output_run *r)
 {
     const struct train_record *b = output_best(r);
     json_t *o = json_object();
     bool fine = o && (!b || put_finite(o, "dev_loss", b->dev_loss));
-    for (int i = 0; b && fine && i < METRICS; i++)
-        fine = put_finite(o, metric_name[i], b->dev[i]);
+    for (int i = 0; fine && i < METRICS; i++)
+        fine = put_finite(o, metric_name[i], output_dev(r, (enum metric)i));
     if (!fine)
         json_decref(o);
     return fine ? o : NULL;

@@ -5,15 +5,18 @@
 #include "train/output_int.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- columns of the records ---- */
 
-static const double *field(const struct train_record *r, size_t offset)
+static double field(const struct train_record *r, size_t offset)
 {
-    return (const double *)((const char *)r + offset);
+    double v;
+    memcpy(&v, (const char *)r + offset, sizeof v);
+    return v;
 }
 
 #define FIELD(name)  offsetof(struct train_record, name)
@@ -61,7 +64,7 @@ static void draw(struct buf *out, const struct curves *k, const struct output_ru
     for (; c.n < CHART_SERIES_MAX && k->series[c.n].name; c.n++) {
         double *y = space + (c.n + 1) * r->records;
         for (size_t i = 0; i < r->records; i++)
-            y[i] = *field(&r->record[i], k->series[c.n].offset);
+            y[i] = field(&r->record[i], k->series[c.n].offset);
         c.series[c.n] = (struct chart_series){k->series[c.n].name, x, y, r->records, k->series[c.n].points};
     }
     chart_draw(out, &c);
@@ -108,9 +111,9 @@ static void put_tiles(struct buf *out, const struct output_run *r)
     if (best) {
         tile_number(out, "step kept", (double)best->step, 0);
         tile_number(out, "dev loss", best->dev_loss, 4);
-        tile_number(out, "direction accuracy (dev)", best->dev[METRIC_DIRECTION], 3);
-        tile_number(out, "meaningful changes (dev)", best->dev[METRIC_MEANINGFUL], 3);
-        tile_number(out, "unneeded changes (dev)", best->dev[METRIC_UNNEEDED], 3);
+        tile_number(out, "direction accuracy (dev)", output_dev(r, METRIC_DIRECTION), 3);
+        tile_number(out, "meaningful changes (dev)", output_dev(r, METRIC_MEANINGFUL), 3);
+        tile_number(out, "unneeded changes (dev)", output_dev(r, METRIC_UNNEEDED), 3);
     } else if (r->records) {
         tile_number(out, "last step", (double)r->record[r->records - 1].step, 0);
         tile_number(out, "training loss", r->record[r->records - 1].loss, 4);
@@ -167,33 +170,47 @@ static bool evaluated(const struct train_record *r)
     return any;
 }
 
-static void put_evaluation(struct buf *out, const struct output_run *r, size_t i)
+/* A column that has nothing to show is not shown: training on text has no figures but the loss. */
+static bool shown(const struct output_run *r, size_t column)
+{
+    for (size_t i = 0; i < r->records; i++)
+        if (evaluated(&r->record[i]) && isfinite(field(&r->record[i], figure_column[column].offset)))
+            return true;
+    return false;
+}
+
+static void put_evaluation(struct buf *out, const struct output_run *r, size_t i, const bool *show)
 {
     char text[OUTPUT_NUMBER_MAX];
     buf_printf(out, "<tr%s><th scope=\"row\">%llu</th>", i == r->best ? " class=\"best\"" : "",
                (unsigned long long)r->record[i].step);
     for (size_t c = 0; c < COUNT_OF(figure_column); c++)
-        buf_printf(
-            out, "<td>%s</td>",
-            output_figure(text, *field(&r->record[i], figure_column[c].offset), figure_column[c].decimals));
+        if (show[c])
+            buf_printf(out, "<td>%s</td>",
+                       output_figure(text, field(&r->record[i], figure_column[c].offset),
+                                     figure_column[c].decimals));
     buf_str(out, "</tr>\n");
 }
 
 static void put_evaluations(struct buf *out, const struct output_run *r)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < r->records; i++)
-        n += evaluated(&r->record[i]);
-    if (!n)
-        return;
-    buf_str(out, "<section>\n<h2>Evaluations on the dev split</h2>\n<div class=\"wide\">\n"
-                 "<table class=\"figures\">\n<thead><tr><th scope=\"col\">step</th>");
+    bool show[COUNT_OF(figure_column)], any = false;
     for (size_t c = 0; c < COUNT_OF(figure_column); c++)
-        buf_printf(out, "<th scope=\"col\">%s</th>", figure_column[c].name);
+        any |= show[c] = shown(r, c);
+    if (!any)
+        return;
+    buf_str(out, "<section>\n<h2>Evaluations on the dev split</h2>\n");
+    if (r->finished)
+        buf_str(out, "<p class=\"soft\">While training, before calibration; the figures above are of the "
+                     "finished judge.</p>\n");
+    buf_str(out, "<div class=\"wide\">\n<table class=\"figures\">\n<thead><tr><th scope=\"col\">step</th>");
+    for (size_t c = 0; c < COUNT_OF(figure_column); c++)
+        if (show[c])
+            buf_printf(out, "<th scope=\"col\">%s</th>", figure_column[c].name);
     buf_str(out, "</tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < r->records; i++)
         if (evaluated(&r->record[i]))
-            put_evaluation(out, r, i);
+            put_evaluation(out, r, i, show);
     buf_str(out, "</tbody>\n</table>\n</div>\n</section>\n");
 }
 
