@@ -34,16 +34,28 @@ double calibrate_loss(const struct calibrate_axis *d, const double c[3])
     return d->n ? likelihood(d, c, g) : 0;
 }
 
-/* Gradient descent with backtracking: three parameters, a convex loss, a few hundred cheap steps. */
+#define LEAST_SCALE 0.01 /* more would turn the model's word round, or leave nothing of it */
+
+/* A step down the gradient, back to the wall where it would pass it; returns the decrease that the slope
+ * promises. */
+static double descend(const double c[3], const double g[3], double rate, double next[3])
+{
+    for (int k = 0; k < 3; k++)
+        next[k] = c[k] - rate * g[k];
+    if (next[0] > LEAST_SCALE)
+        return rate * (g[0] * g[0] + g[1] * g[1] + g[2] * g[2]);
+    next[0] = LEAST_SCALE;
+    return (c[0] - next[0]) * g[0] + rate * (g[1] * g[1] + g[2] * g[2]);
+}
+
+/* Projected gradient descent with backtracking: three parameters, a convex loss, a few hundred cheap steps. */
 void calibrate_fit(const struct calibrate_axis *d, double c[3])
 {
     double g[3], loss = likelihood(d, c, g), rate = 1;
     for (int step = 0; step < 1000 && rate > 1e-9; step++) {
-        double next[3], next_g[3], slope = g[0] * g[0] + g[1] * g[1] + g[2] * g[2];
-        for (int k = 0; k < 3; k++)
-            next[k] = c[k] - rate * g[k];
-        double next_loss = next[0] > 0.01 ? likelihood(d, next, next_g) : INFINITY;
-        if (next_loss > loss - 0.25 * rate * slope) {
+        double next[3], next_g[3], promised = descend(c, g, rate, next);
+        double next_loss = likelihood(d, next, next_g);
+        if (next_loss > loss - 0.25 * promised) {
             rate /= 2;
             continue;
         }

@@ -292,11 +292,15 @@ static int finish(struct trainer *t, struct trainer_result *result, struct err *
 {
     char ended[160] = "";
     if (exhausted(t) && t->step < t->steps)
-        snprintf(ended, sizeof ended, "stopped early: %s did not get better for %llu evaluations",
+        snprintf(ended, sizeof ended, "Stopped early: %s did not get better for %llu evaluations",
                  trainer_metric_name[t->o.metric], (unsigned long long)t->bad);
     else
-        snprintf(ended, sizeof ended, "ran all of its %llu steps", (unsigned long long)t->steps);
-    int rc = world_rank() == 0 ? trainer_finish(t, ended, e) : 0;
+        snprintf(ended, sizeof ended, "Ran all of its %llu steps", (unsigned long long)t->steps);
+    int rc = save(t, e); /* should the end be interrupted, or the disk be full */
+    if (!rc && world_rank() == 0)
+        rc = trainer_finish(t, ended, e);
+    if (rc == ERR_STOPPED)
+        return err_set(e, ERR_STOPPED, "interrupted while calibrating; go on with --resume");
     *result = (struct trainer_result){.steps = t->step,
                                       .best_step = t->best_step == NEVER ? t->step : t->best_step,
                                       .early = t->step < t->steps,

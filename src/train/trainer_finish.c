@@ -1,6 +1,5 @@
 /* The end of a run: the best weights into their files, calibrated as they will be served. */
 #include "train/engine_calibrate.h"
-#include "train/output_int.h"
 #include "train/trainer_int.h"
 
 #include <string.h>
@@ -40,7 +39,7 @@ static struct output_run describe(const struct trainer *t, const char *ended)
 int trainer_write_report(struct trainer *t, const char *ended, struct err *e)
 {
     struct output_run r = describe(t, ended);
-    return output_metrics(t->o.out, &r, e);
+    return output_report(t->o.out, &r, e);
 }
 
 static int write_weights(struct trainer *t, struct err *e)
@@ -81,7 +80,9 @@ int trainer_finish(struct trainer *t, const char *ended, struct err *e)
     if (!rc && !t->text)
         rc = calibrate(t, &r, &c, e);
     if (!rc)
-        rc = output_metrics(t->o.out, &r, e);
+        rc = output_report(t->o.out, &r, e);
+    if (!rc)
+        rc = output_card(t->o.out, &r, e);
     if (!rc)
         trainer_forget(t);
     return rc;

@@ -5,6 +5,7 @@
 #include "compute/kernels.h"
 #include "format/chat_file.h"
 #include "format/tokenizer_file.h"
+#include "judge/notes.h"
 #include "model/pack.h"
 #include "train/trainer_int.h"
 #include "train/world.h"
@@ -96,6 +97,34 @@ static int open_source(struct trainer *t, struct err *e)
     return pack_source_sha256(t->base_sha256, t->source.checkpoint, e);
 }
 
+/* The template that a path's notes name, as the judge would choose it; *chat stays without. */
+static int noted_chat(const struct chat_template **chat, const char *path, struct err *e)
+{
+    struct notes n;
+    const char *name = NULL;
+    int rc = notes_read(&n, path, e);
+    if (!rc)
+        rc = fields_string(&n.fields, "template", &name, e);
+    if (!rc && name && !(*chat = chat_find(name)))
+        rc = fields_bad(&n.fields, "template", chat_names(), e);
+    notes_deinit(&n);
+    return rc;
+}
+
+/* The option's, the judge directory's, the base's, or the model's own. */
+static int choose_chat(struct trainer *t, struct err *e)
+{
+    int rc = 0;
+    t->chat = t->o.chat ? chat_find(t->o.chat) : NULL;
+    if (t->o.chat && !t->chat)
+        return err_set(e, ERR_USAGE, "--template %.40s: want one of %s", t->o.chat, chat_names());
+    if (!t->chat && t->source.base)
+        rc = noted_chat(&t->chat, t->o.model, e);
+    if (!rc && !t->chat && t->source.base)
+        rc = noted_chat(&t->chat, t->source.base, e);
+    return rc || t->chat ? rc : chat_open(&t->chat, t->words, t->tokenizer, e);
+}
+
 static int open_words(struct trainer *t, struct err *e)
 {
     int rc = tokenizer_open(&t->tokenizer, t->words, e);
@@ -104,12 +133,7 @@ static int open_words(struct trainer *t, struct err *e)
     if (tokenizer_size(t->tokenizer) > t->config.vocabulary)
         return err_set(e, ERR_FORMAT, "%s: a tokenizer of %zu tokens, but the model has %u", t->words,
                        tokenizer_size(t->tokenizer), t->config.vocabulary);
-    if (t->text)
-        return 0;
-    t->chat = t->o.chat ? chat_find(t->o.chat) : NULL;
-    if (t->o.chat && !t->chat)
-        return err_set(e, ERR_USAGE, "--template %.40s: want one of %s", t->o.chat, chat_names());
-    return t->chat ? 0 : chat_open(&t->chat, t->words, t->tokenizer, e);
+    return t->text ? 0 : choose_chat(t, e);
 }
 
 static bool bf16_is_fast(void)
@@ -305,6 +329,29 @@ static void put(struct trainer *t, const char *name, bool number, const char *fm
     t->settings++;
 }
 
+/* As few digits as read back to the same number. */
+static void put_real(struct trainer *t, const char *name, double v)
+{
+    char text[32];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    put(t, name, true, "%s", text);
+}
+
+static void put_single(struct trainer *t, const char *name, float v)
+{
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)v);
+        if (strtof(text, NULL) == v)
+            break;
+    }
+    put(t, name, true, "%s", text);
+}
+
 static void put_targets(struct trainer *t)
 {
     static const char *const name[LINEARS] = {"q", "k", "v", "o", "gate", "up", "down"};
@@ -321,9 +368,9 @@ static void put_lora(struct trainer *t)
 {
     put(t, "quant", false, "%s", model_type_name[t->o.quant]);
     put(t, "rank", true, "%u", t->o.lora.rank);
-    put(t, "alpha", true, "%.9g", (double)t->o.lora.alpha);
+    put_single(t, "alpha", t->o.lora.alpha);
     put(t, "rslora", false, "%s", t->o.lora.rslora ? "yes" : "no");
-    put(t, "dropout", true, "%.9g", (double)t->o.lora.dropout);
+    put_single(t, "dropout", t->o.lora.dropout);
     put_targets(t);
 }
 
@@ -335,11 +382,11 @@ static void put_loop(struct trainer *t)
     put(t, "batch", true, "%zu", o->batch);
     put(t, "accumulate", true, "%zu", o->accumulate);
     put(t, "seq", true, "%zu", o->seq);
-    put(t, "lr", true, "%.9g", o->lr);
+    put_real(t, "lr", o->lr);
     put(t, "schedule", false, "%s", schedule[o->schedule]);
     put(t, "warmup", true, "%" PRId64, o->warmup);
-    put(t, "weight-decay", true, "%.9g", o->weight_decay);
-    put(t, "clip", true, "%.9g", o->clip);
+    put_real(t, "weight-decay", o->weight_decay);
+    put_real(t, "clip", o->clip);
     put(t, "optimizer-bits", true, "%d", o->optimizer_bits);
     put(t, "compute", false, "%s", dtype_info[o->compute].name);
     put(t, "checkpointing", false, "%s", o->checkpointing ? "yes" : "no");
@@ -360,9 +407,9 @@ int trainer_list_settings(struct trainer *t, struct err *e)
     if (!t->o.full)
         put_lora(t);
     if (!t->text) {
-        put(t, "reason-weight", true, "%.9g", t->o.reason_weight);
+        put_real(t, "reason-weight", t->o.reason_weight);
         put(t, "class-weights", false, "%s", t->o.no_class_weights ? "no" : "yes");
-        put(t, "budget", true, "%.9g", t->o.budget);
+        put_real(t, "budget", t->o.budget);
     }
     put_loop(t);
     bool whole = t->settings <= TRAINER_SETTINGS;
