@@ -656,6 +656,30 @@ static void test_failures(void **state)
     assert_int_equal(folder_new(NULL), 0);
 }
 
+/* A model for QLoRA keeps embedding and head in two bytes where that is what the checkpoint has. */
+static void test_bf16_tables_stay_so(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) { /* tied, untied */
+        struct checkpoint *c;
+        struct model *m;
+        float want[64], got[64];
+        folder_empty();
+        written(fixture(models[i], ""), NULL, DT_BF16, "bf16.gguf");
+        ok(checkpoint_open(&c, in_folder("bf16.gguf"), &error));
+        ok(model_load(&m, c, MODEL_NF4, &error));
+        assert_true(checkpoint_config(c)->bf16_tables);
+        assert_int_equal(m->embedding.type, DT_BF16);
+        assert_int_equal(m->head.type, DT_BF16);
+        assert_int_equal(m->embedding.cols, 64);
+        ok(weight_decode_rows(want, checkpoint_weight(c, i ? ROLE_HEAD : ROLE_EMBEDDING, 0), 7, 1, &error));
+        matrix_row(got, &m->head, 7);
+        assert_memory_equal(got, want, sizeof want);
+        model_close(m);
+        checkpoint_close(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -665,7 +689,9 @@ int main(void)
         cmocka_unit_test(test_lossless),   cmocka_unit_test(test_four_bit_source),
         cmocka_unit_test(test_own_keys),   cmocka_unit_test(test_bad_own_keys),
         cmocka_unit_test(test_words),      cmocka_unit_test(test_words_beyond),
-        cmocka_unit_test(test_real_words), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_real_words), cmocka_unit_test(test_bf16_tables_stay_so),
+        cmocka_unit_test(test_failures),
+
     };
     return cmocka_run_group_tests(tests, folder_new, folder_remove);
 }

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/size.h"
 #include "format/gguf.h"
+#include "model/model.h"
 
 #include <math.h>
 
@@ -400,6 +401,15 @@ static void check_dequantised(const char *want_file)
                              want[first * columns + i]);
             assert_true(out[n * columns] == 12345);
         }
+    struct model *loaded; /* whose panels hold the same codes, or where rows are no whole blocks floats */
+    ok(model_load(&loaded, model, MODEL_NF4, &error));
+    const struct matrix *q = &loaded->layer[0].w[0];
+    assert_int_equal(q->type, columns % 64 ? DT_F32 : DT_NF4);
+    for (size_t r = 0; r < rows; r++) {
+        matrix_row(out, q, r);
+        assert_memory_equal(out, want + r * columns, columns * sizeof *out);
+    }
+    model_close(loaded);
     free(want);
     checkpoint_close(model);
 }

@@ -1,6 +1,7 @@
 /* The decoder against the reference implementation's numbers on tiny models of every family (tests/fixtures),
  * and against itself: however the same tokens are put through, the same bits come out. */
 #include "base/file.h"
+#include "compute/quant.h"
 #include "model/generate.h"
 #include "model/session.h"
 #include "testing.h"
@@ -242,6 +243,37 @@ static void test_quantised_logits(void **state)
         }
         free(want);
         unload(&exact);
+    }
+}
+
+/* What bitsandbytes makes of the whole weight, kept as codes; tables that a checkpoint has in floats stay floats. */
+static void test_nf4_weights(void **state)
+{
+    static const char *const models[] = {"llama_untied", "gemma2"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct loaded l = load(models[i], "", MODEL_NF4);
+        size_t codes = 0;
+        for (int r = ROLE_Q; r <= ROLE_DOWN; r++) {
+            const struct matrix *w = &l.model->layer[1].w[r - ROLE_Q];
+            size_t n = w->rows * w->cols;
+            float *want = malloc(n * sizeof *want), *row = malloc(w->cols * sizeof *row);
+            ok(weight_decode_rows(want, checkpoint_weight(l.checkpoint, (enum role)r, 1), 0, w->rows,
+                                  &error));
+            assert_int_equal(nf4_round_trip(want, n), 0);
+            assert_int_equal(w->type, w->cols % 64 ? DT_F32 : DT_NF4);
+            codes += w->type == DT_NF4;
+            for (size_t k = 0; k < w->rows; k++) {
+                matrix_row(row, w, k);
+                assert_memory_equal(row, want + k * w->cols, w->cols * sizeof *row);
+            }
+            free(want);
+            free(row);
+        }
+        assert_true(codes >= 5);
+        assert_int_equal(l.model->embedding.type, DT_F32);
+        assert_int_equal(l.model->head.type, DT_F32);
+        unload(&l);
     }
 }
 
@@ -499,6 +531,7 @@ int main(void)
                                        cmocka_unit_test(test_other_configurations),
                                        cmocka_unit_test(test_reference_adapters),
                                        cmocka_unit_test(test_quantised_logits),
+                                       cmocka_unit_test(test_nf4_weights),
                                        cmocka_unit_test(test_choosing),
                                        cmocka_unit_test(test_generation),
                                        cmocka_unit_test(test_ways),

@@ -25,6 +25,7 @@ enum {
     MATRICES = 7, /* of a layer: q, k, v, o, gate, up, down */
     MOST_ROUNDS = 99,
     MOST_TOKENS = 512,
+    TRAINED = 128, /* tokens of a training step */
     HEAD = 128,
     POSITIONS = 512,
     ROWS = 64, /* of the kernels that work on rows, each TIMES times */
@@ -50,13 +51,20 @@ struct bench;
 struct job;
 typedef void row_kernel(const struct bench *b, const struct kernels *k, const struct job *j, size_t row);
 
+/* Times a layer's products. */
+typedef double layer_timer(struct bench *b, const struct kernels *k, const struct job *j);
+typedef int layer_check(struct bench *b, const struct kernels *k, const struct job *j, struct err *e);
+
 struct job {
     const char *name, *detail;
-    size_t T;          /* tokens, or rows */
-    enum dtype type;   /* of the weights */
-    row_kernel *row;   /* NULL: products of a layer */
-    size_t rows;       /* calls of `row` a token */
-    double ops, bytes; /* of the whole */
+    size_t T;           /* tokens, or rows */
+    enum dtype type;    /* of the weights */
+    row_kernel *row;    /* NULL: products of a layer */
+    size_t rows;        /* calls of `row` a token */
+    double ops, bytes;  /* of the whole */
+    enum dtype compute; /* products: the rows' type */
+    layer_timer *layer;
+    layer_check *check;
 };
 
 struct result {
@@ -73,10 +81,11 @@ struct bench {
     size_t tables;
     const struct kernels *table[TABLES];
     struct limits limits[TABLES];
-    float *x, *y, *expected; /* [MOST_TOKENS, wide], y twice as wide */
-    float *cache;            /* keys or values: POSITIONS of all heads */
-    void *rounded[2];        /* activations of `width` and of `wide` columns */
-    unsigned char *weights;  /* the same layer several times, together larger than the caches */
+    float *x, *y, *expected;   /* [MOST_TOKENS, wide], y twice as wide */
+    float *cache;              /* keys or values: POSITIONS of all heads */
+    void *rounded[3];          /* activations of `width`, of `wide`, of width / 2 columns */
+    float *gradient, *scratch; /* of the widest matrix, and what matmul_outer wants */
+    unsigned char *weights;    /* the same layer several times, together larger than the caches */
     size_t layers, layer_bytes, next;
     struct matrix matrix[MATRICES]; /* of the first */
     struct job job[80];
@@ -93,25 +102,32 @@ static double seconds_since(uint64_t start)
 /* ---- what is timed ---- */
 
 static void round_tokens(const struct bench *b, const struct kernels *k, enum dtype type, size_t T,
-                         struct activation a[2])
+                         struct activation a[3])
 {
-    for (int i = 0; i < 2; i++) {
-        activation_init(&a[i], type, T, i ? b->wide : b->width, b->rounded[i]);
+    const size_t cols[] = {b->width, b->wide, b->width / 2};
+    for (int i = 0; i < 3; i++) {
+        activation_init(&a[i], type, T, cols[i], b->rounded[i]);
         matmul_prepare(k, &a[i], b->x, b->wide);
+    }
+}
+
+/* The next layer's. */
+static void next_layer(struct bench *b, struct matrix m[MATRICES])
+{
+    size_t offset = b->next++ % b->layers * b->layer_bytes;
+    for (int i = 0; i < MATRICES; i++) {
+        m[i] = b->matrix[i];
+        m[i].data += offset;
     }
 }
 
 /* As the decoder does it: q, k, v with one wake-up of the threads, and gate, up. */
 static double time_layer(struct bench *b, const struct kernels *k, const struct job *j)
 {
-    struct activation a[2];
-    size_t offset = b->next++ % b->layers * b->layer_bytes;
-    round_tokens(b, k, j->type, j->T, a);
+    struct activation a[3];
     struct matrix m[MATRICES];
-    for (int i = 0; i < MATRICES; i++) {
-        m[i] = b->matrix[i];
-        m[i].data += offset;
-    }
+    next_layer(b, m);
+    round_tokens(b, k, j->compute, j->T, a);
     size_t ldy = 2 * b->wide;
     const struct product qkv[] = {
         {b->y, ldy, &m[0]}, {b->y + b->width, ldy, &m[1]}, {b->y + 2 * b->width, ldy, &m[2]}};
@@ -121,6 +137,37 @@ static double time_layer(struct bench *b, const struct kernels *k, const struct 
     matmul_run(k, b->y, ldy, &m[3], &a[0]);
     matmul_many(k, ff, COUNT_OF(ff), &a[0]);
     matmul_run(k, b->y, ldy, &m[6], &a[1]);
+    return seconds_since(start);
+}
+
+static const struct activation *rows_for(const struct bench *b, const struct matrix *m,
+                                         const struct activation a[3])
+{
+    return &a[m->rows == b->width ? 0 : m->rows == b->wide ? 1 : 2];
+}
+
+/* Gradients of all seven inputs. */
+static double time_transposed(struct bench *b, const struct kernels *k, const struct job *j)
+{
+    struct activation a[3];
+    struct matrix m[MATRICES];
+    next_layer(b, m);
+    round_tokens(b, k, j->compute, j->T, a);
+    uint64_t start = when_monotonic_ns();
+    for (int i = 0; i < MATRICES; i++)
+        matmul_transposed(k, b->y, 2 * b->wide, &m[i], rows_for(b, &m[i], a), false);
+    return seconds_since(start);
+}
+
+/* Gradients of all seven matrices, one after another in the same place. */
+static double time_outer(struct bench *b, const struct kernels *k, const struct job *j)
+{
+    uint64_t start = when_monotonic_ns();
+    for (int i = 0; i < MATRICES; i++) {
+        const struct matrix *m = &b->matrix[i];
+        matmul_outer(k, b->gradient, b->x, b->wide, m->rows, b->x, b->wide, m->cols, j->T, j->compute,
+                     b->scratch);
+    }
     return seconds_since(start);
 }
 
@@ -136,7 +183,7 @@ static double time_rows(const struct bench *b, const struct kernels *k, const st
 
 static double time_job(struct bench *b, const struct kernels *k, const struct job *j)
 {
-    return j->row ? time_rows(b, k, j) : time_layer(b, k, j);
+    return j->row ? time_rows(b, k, j) : j->layer(b, k, j);
 }
 
 /* j->T queries of head `h` times the keys of all positions, and their weights times the values. */
@@ -192,6 +239,85 @@ static void row_prepare(const struct bench *b, const struct kernels *k, const st
     k->prepare(&a, b->x, b->wide, r, r + 1);
 }
 
+/* ---- comparing ---- */
+
+static int compare(const float *got, const float *want, size_t n, const struct kernels *k,
+                   const struct job *j, struct err *e)
+{
+    float size = 0, worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        float off = fabsf(got[i] - want[i]);
+        size = fmaxf(size, fabsf(want[i]));
+        worst = off <= worst ? worst : off; /* NaN too */
+    }
+    if (worst <= 2e-5f * size)
+        return 0;
+    return err_set(e, ERR_STATE,
+                   "%s %s %s, %zu tokens: off by %g from the portable kernel, of values up to %g", k->isa,
+                   j->name, j->detail, j->T, (double)worst, (double)size);
+}
+
+/* The last token of every matrix, alone in the portable table. */
+static int check_layer(struct bench *b, const struct kernels *k, const struct job *j, struct err *e)
+{
+    int rc = 0;
+    for (int i = 0; i < MATRICES && !rc; i++) {
+        const struct matrix *m = &b->matrix[i];
+        struct activation a;
+        void *space = b->rounded[m->cols == b->wide];
+        activation_init(&a, j->compute, j->T, m->cols, space);
+        matmul_prepare(k, &a, b->x, b->wide);
+        matmul_run(k, b->y, b->wide, m, &a);
+        activation_init(&a, j->compute, 1, m->cols, space);
+        matmul_prepare(b->table[0], &a, b->x + (j->T - 1) * b->wide, b->wide);
+        matmul_run(b->table[0], b->expected, b->wide, m, &a);
+        rc = compare(b->y + (j->T - 1) * b->wide, b->expected, m->rows, k, j, e);
+    }
+    return rc;
+}
+
+static int check_transposed(struct bench *b, const struct kernels *k, const struct job *j, struct err *e)
+{
+    int rc = 0;
+    struct activation a[3];
+    for (int i = 0; i < MATRICES && !rc; i++) {
+        const struct matrix *m = &b->matrix[i];
+        size_t at = (j->T - 1) * b->wide;
+        round_tokens(b, k, j->compute, j->T, a);
+        matmul_transposed(k, b->y, b->wide, m, rows_for(b, m, a), false);
+        struct activation last = *rows_for(b, m, a);
+        last.bf16 += (j->T - 1) * last.ld;
+        last.rows = 1;
+        matmul_transposed(b->table[0], b->expected, b->wide, m, &last, false);
+        rc = compare(b->y + at, b->expected, m->cols, k, j, e);
+    }
+    return rc;
+}
+
+/* 32 columns of the gradient's first rows. */
+static int check_outer(struct bench *b, const struct kernels *k, const struct job *j, struct err *e)
+{
+    enum { N = 128, K = 32 };
+    memset(b->gradient, 0, (size_t)N * b->wide * sizeof *b->gradient);
+    memset(b->expected, 0, (size_t)N * K * sizeof *b->expected);
+    matmul_outer(k, b->gradient, b->x, b->wide, N, b->x, b->wide, b->wide, j->T, j->compute, b->scratch);
+    matmul_outer(b->table[0], b->expected, b->x, b->wide, N, b->x, b->wide, K, j->T, j->compute, b->scratch);
+    for (size_t n = 0; n < N; n++)
+        memcpy(b->y + n * K, b->gradient + n * b->wide, K * sizeof *b->y);
+    return compare(b->y, b->expected, (size_t)N * K, k, j, e);
+}
+
+static int check_rows(struct bench *b, const struct kernels *k, const struct job *j, struct err *e)
+{
+    size_t n = MOST_TOKENS * b->wide;
+    memset(b->y, 0, n * sizeof *b->y);
+    time_rows(b, b->table[0], j);
+    memcpy(b->expected, b->y, n * sizeof *b->y);
+    memset(b->y, 0, n * sizeof *b->y);
+    time_rows(b, k, j);
+    return compare(b->y, b->expected, n, k, j, e);
+}
+
 /* ---- the list ---- */
 
 static void add_job(struct bench *b, const struct job *j)
@@ -199,19 +325,58 @@ static void add_job(struct bench *b, const struct job *j)
     b->job[b->jobs++] = *j;
 }
 
-static void list_layers(struct bench *b, enum dtype type)
+static double weights_of(const struct bench *b)
 {
-    static const size_t tokens[] = {1, 4, 16, 64, MOST_TOKENS};
     double weights = 0;
     for (int i = 0; i < MATRICES; i++)
         weights += (double)b->matrix[i].rows * (double)b->matrix[i].cols;
-    for (size_t i = 0; i < COUNT_OF(tokens); i++)
+    return weights;
+}
+
+/* What training adds: rows in bf16, the gradient of the input, and where the weights are trained that of the weights. */
+static void list_training(struct bench *b, enum dtype type)
+{
+    double ops = 2 * weights_of(b) * TRAINED, bytes = (double)b->layer_bytes;
+    const char *name = dtype_info[type].name;
+    if (type == DT_NF4)
+        add_job(b, &(struct job){"product", name, TRAINED, type, NULL, 0, ops, bytes, DT_BF16, time_layer,
+                                 check_layer});
+    if (type == DT_NF4 || type == DT_BF16)
+        add_job(b, &(struct job){"turned", name, TRAINED, type, NULL, 0, ops, bytes, DT_BF16, time_transposed,
+                                 check_transposed});
+    if (type == DT_BF16)
+        add_job(b, &(struct job){"outer", name, TRAINED, type, NULL, 0, ops, 4 * weights_of(b), DT_BF16,
+                                 time_outer, check_outer});
+}
+
+static void list_layers(struct bench *b, enum dtype type)
+{
+    static const size_t tokens[] = {1, 4, 16, 64, MOST_TOKENS};
+    double weights = weights_of(b);
+    for (size_t i = 0; type != DT_NF4 && i < COUNT_OF(tokens); i++)
         add_job(b, &(struct job){.name = "product",
                                  .detail = dtype_info[type].name,
                                  .T = tokens[i],
                                  .type = type,
                                  .ops = 2 * weights * (double)tokens[i],
-                                 .bytes = (double)b->layer_bytes});
+                                 .bytes = (double)b->layer_bytes,
+                                 .compute = type,
+                                 .layer = time_layer,
+                                 .check = check_layer});
+    list_training(b, type);
+}
+
+static void add_rows(struct bench *b, const char *name, const char *detail, size_t T, enum dtype type,
+                     row_kernel *row, size_t rows, double ops, double bytes)
+{
+    add_job(b, &(struct job){.name = name,
+                             .detail = detail,
+                             .T = T,
+                             .type = type,
+                             .row = row,
+                             .rows = rows,
+                             .ops = ops,
+                             .bytes = bytes});
 }
 
 static void list_rows(struct bench *b)
@@ -222,19 +387,19 @@ static void list_rows(struct bench *b)
     double products = 2.0 * (double)b->width * POSITIONS, cache = (double)b->width * POSITIONS * 4;
     for (size_t i = 0; i < COUNT_OF(tokens); i++) {
         double n = (double)tokens[i];
-        add_job(b, &(struct job){"scores", "f32", tokens[i], DT_F32, row_scores, heads, products * n, cache});
-        add_job(b, &(struct job){"values", "f32", tokens[i], DT_F32, row_values, heads, products * n, cache});
+        add_rows(b, "scores", "f32", tokens[i], DT_F32, row_scores, heads, products * n, cache);
+        add_rows(b, "values", "f32", tokens[i], DT_F32, row_values, heads, products * n, cache);
     }
-    add_job(b, &(struct job){"prepare", "bf16", ROWS, DT_BF16, row_prepare, ROWS, 0, width * 6});
-    add_job(b, &(struct job){"prepare", "q8_0", ROWS, DT_Q8_0, row_prepare, ROWS, 0, width * 5});
-    add_job(b, &(struct job){"rmsnorm", "", ROWS, DT_F32, row_rmsnorm, ROWS, 0, width * 12});
-    add_job(b, &(struct job){"softmax", "", ROWS, DT_F32, row_softmax, ROWS, 0, ROWS * POSITIONS * 8.0});
-    add_job(b, &(struct job){"softmax", "cap", ROWS, DT_F32, row_softmax, ROWS, 0, ROWS * POSITIONS * 8.0});
-    add_job(b, &(struct job){"gated", "silu", ROWS, DT_F32, row_gated, ROWS, 0, wide * 12});
-    add_job(b, &(struct job){"gated", "tanh", ROWS, DT_F32, row_gated, ROWS, 0, wide * 12});
-    add_job(b, &(struct job){"gated", "gelu", ROWS, DT_F32, row_gated, ROWS, 0, wide * 12});
-    add_job(b, &(struct job){"add", "", ROWS, DT_F32, row_add, ROWS, 0, width * 12});
-    add_job(b, &(struct job){"rope", "", ROWS, DT_F32, row_rope, ROWS, 0, ROWS * HEAD * 12.0});
+    add_rows(b, "prepare", "bf16", ROWS, DT_BF16, row_prepare, ROWS, 0, width * 6);
+    add_rows(b, "prepare", "q8_0", ROWS, DT_Q8_0, row_prepare, ROWS, 0, width * 5);
+    add_rows(b, "rmsnorm", "", ROWS, DT_F32, row_rmsnorm, ROWS, 0, width * 12);
+    add_rows(b, "softmax", "", ROWS, DT_F32, row_softmax, ROWS, 0, ROWS * POSITIONS * 8.0);
+    add_rows(b, "softmax", "cap", ROWS, DT_F32, row_softmax, ROWS, 0, ROWS * POSITIONS * 8.0);
+    add_rows(b, "gated", "silu", ROWS, DT_F32, row_gated, ROWS, 0, wide * 12);
+    add_rows(b, "gated", "tanh", ROWS, DT_F32, row_gated, ROWS, 0, wide * 12);
+    add_rows(b, "gated", "gelu", ROWS, DT_F32, row_gated, ROWS, 0, wide * 12);
+    add_rows(b, "add", "", ROWS, DT_F32, row_add, ROWS, 0, width * 12);
+    add_rows(b, "rope", "", ROWS, DT_F32, row_rope, ROWS, 0, ROWS * HEAD * 12.0);
 }
 
 /* ---- weights ---- */
@@ -285,54 +450,6 @@ static int load(struct bench *b, enum dtype type, struct err *e)
     return rc;
 }
 
-/* ---- comparing ---- */
-
-static int compare(const float *got, const float *want, size_t n, const struct kernels *k,
-                   const struct job *j, struct err *e)
-{
-    float size = 0, worst = 0;
-    for (size_t i = 0; i < n; i++) {
-        float off = fabsf(got[i] - want[i]);
-        size = fmaxf(size, fabsf(want[i]));
-        worst = off <= worst ? worst : off; /* NaN too */
-    }
-    if (worst <= 2e-5f * size)
-        return 0;
-    return err_set(e, ERR_STATE,
-                   "%s %s %s, %zu tokens: off by %g from the portable kernel, of values up to %g", k->isa,
-                   j->name, j->detail, j->T, (double)worst, (double)size);
-}
-
-/* The last token of every matrix, alone in the portable table. */
-static int check_layer(struct bench *b, const struct kernels *k, const struct job *j, struct err *e)
-{
-    int rc = 0;
-    for (int i = 0; i < MATRICES && !rc; i++) {
-        const struct matrix *m = &b->matrix[i];
-        struct activation a;
-        void *space = b->rounded[m->cols == b->wide];
-        activation_init(&a, j->type, j->T, m->cols, space);
-        matmul_prepare(k, &a, b->x, b->wide);
-        matmul_run(k, b->y, b->wide, m, &a);
-        activation_init(&a, j->type, 1, m->cols, space);
-        matmul_prepare(b->table[0], &a, b->x + (j->T - 1) * b->wide, b->wide);
-        matmul_run(b->table[0], b->expected, b->wide, m, &a);
-        rc = compare(b->y + (j->T - 1) * b->wide, b->expected, m->rows, k, j, e);
-    }
-    return rc;
-}
-
-static int check_rows(struct bench *b, const struct kernels *k, const struct job *j, struct err *e)
-{
-    size_t n = MOST_TOKENS * b->wide;
-    memset(b->y, 0, n * sizeof *b->y);
-    time_rows(b, b->table[0], j);
-    memcpy(b->expected, b->y, n * sizeof *b->y);
-    memset(b->y, 0, n * sizeof *b->y);
-    time_rows(b, k, j);
-    return compare(b->y, b->expected, n, k, j, e);
-}
-
 /* ---- timing ---- */
 
 /* Another table than the one asked for; or the portable one at many tokens, which takes seconds and tells nothing
@@ -353,7 +470,7 @@ static int time_jobs(struct bench *b, size_t from, size_t to, struct progress *b
             if (left_out(b, &b->job[i], t))
                 continue;
             struct job *j = &b->job[i];
-            int rc = j->row ? check_rows(b, b->table[t], j, e) : check_layer(b, b->table[t], j, e);
+            int rc = j->row ? check_rows(b, b->table[t], j, e) : j->check(b, b->table[t], j, e);
             if (rc)
                 return rc;
             b->result[b->results++] = (struct result){.job = j, .table = t};
@@ -390,7 +507,7 @@ static void settle_read_limit(struct bench *b)
 
 static int measure(struct bench *b, struct err *e)
 {
-    static const enum dtype types[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0};
+    static const enum dtype types[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0, DT_NF4};
     struct progress bar;
     int rc = 0;
     progress_start(&bar, "kernels", (COUNT_OF(types) + 1) * (size_t)(b->rounds + 1));
@@ -429,7 +546,7 @@ static struct figures figures_of(const struct bench *b, struct result *r)
 {
     const struct job *j = r->job;
     qsort(r->seconds, (size_t)r->n, sizeof *r->seconds, ascending);
-    double s = r->seconds[r->n / 2], peak = limits_of(&b->limits[r->table], j->type);
+    double s = r->seconds[r->n / 2], peak = limits_of(&b->limits[r->table], j->row ? j->type : j->compute);
     struct figures f = {s, NAN, NAN, NAN, j->bytes / s, NAN};
     if (j->ops > 0) {
         f.ops = j->ops / s;
@@ -514,9 +631,12 @@ static int allocate(struct bench *b, struct err *e)
     b->y = limits_memory(2 * n * sizeof *b->y);
     b->expected = limits_memory(n * sizeof *b->expected);
     b->cache = limits_memory(kv * sizeof *b->cache);
-    for (int i = 0; i < 2; i++) /* bf16 takes the most room */
-        b->rounded[i] = limits_memory(activation_bytes(DT_BF16, MOST_TOKENS, i ? b->wide : b->width));
-    if (!b->x || !b->y || !b->expected || !b->cache || !b->rounded[0] || !b->rounded[1])
+    for (int i = 0; i < 3; i++) /* bf16 takes the most room */
+        b->rounded[i] = limits_memory(activation_bytes(DT_BF16, MOST_TOKENS, b->wide));
+    b->gradient = limits_memory(b->width * b->wide * sizeof *b->gradient);
+    b->scratch = limits_memory(matmul_outer_bytes(b->wide, b->wide, TRAINED, DT_BF16));
+    if (!b->x || !b->y || !b->expected || !b->cache || !b->rounded[0] || !b->rounded[1] || !b->rounded[2] ||
+        !b->gradient || !b->scratch)
         return err_set(e, ERR_MEMORY, "out of memory for %d tokens of width %zu", MOST_TOKENS, b->wide);
     for (size_t i = 0; i < n; i++)
         b->x[i] = (float)rng_below(&r, 2001) / 1e3f - 1;
@@ -533,6 +653,9 @@ static void release(struct bench *b)
     free(b->cache);
     free(b->rounded[0]);
     free(b->rounded[1]);
+    free(b->rounded[2]);
+    free(b->gradient);
+    free(b->scratch);
     free(b->weights);
     free(b);
 }
@@ -609,10 +732,13 @@ const struct command cmd_bench_kernels = {
     "times\n"
     "them in turns. `product` is all seven weight matrices of one layer, each time of another layer, so "
     "that\n"
-    "weights come from memory; the other kernels work on 64 rows that fit in the caches. Limits are "
-    "measured\n"
-    "in the same run: operations from registers alone (multiply and add are two), in order reads from "
-    "memory.\n\n"
+    "weights come from memory; `turned` and `outer` are the gradients of their inputs and of the weights "
+    "as\n"
+    "training takes them, and nf4's `product` its forward pass, all with 128 tokens in bf16. The other "
+    "kernels\n"
+    "work on 64 rows that fit in the caches. Limits are measured in the same run: operations from "
+    "registers\n"
+    "alone (multiply and add are two), in order reads from memory.\n\n"
     "  --threads N          (default: OMP_NUM_THREADS, else one per processor)\n"
     "  --isa NAME           only portable, avx2 or avx512\n"
     "  --width N            of the model: 16 heads and a feed-forward part of 7168 at the default of 2048\n"

@@ -110,8 +110,18 @@ static void pack_quantised(void *panel, enum dtype type, const float *rows, size
 static void put_nf4(unsigned char *unit, size_t lane, const unsigned char *codes, float absmax)
 {
     memcpy(unit + 4 * lane, &absmax, sizeof absmax);
-    for (size_t i = 0; i < NF4_BLOCK / 2; i++)
-        unit[((1 + i / 4) * PANEL + lane) * 4 + i % 4] = (unsigned char)(codes[i] << 4 | codes[i] >> 4);
+    for (size_t i = 0; i < NF4_LINES; i++) {
+        uint32_t eight;
+        memcpy(&eight, codes + 4 * i, sizeof eight);
+        eight = (eight & 0x0f0f0f0f) << 4 | (eight >> 4 & 0x0f0f0f0f);
+        memcpy(unit + ((1 + i) * PANEL + lane) * 4, &eight, sizeof eight);
+    }
+}
+
+float *matrix_nf4_absmax(void *data, size_t cols, size_t row, size_t block)
+{
+    unsigned char *panel = (unsigned char *)data + row / PANEL * matrix_panel_bytes(DT_NF4, cols);
+    return (float *)(void *)(panel + block * NF4_UNIT) + row % PANEL;
 }
 
 void matrix_pack_nf4(void *panel, const unsigned char *codes, const float *absmax, size_t n, size_t cols)

@@ -50,6 +50,9 @@ void matrix_pack_blocks(void *panel, enum dtype type, const unsigned char *rows,
 /* Packs one panel from n rows of NF4 as bitsandbytes has them: codes [n, cols / 2], absmax [n, cols / 64]. */
 void matrix_pack_nf4(void *panel, const unsigned char *codes, const float *absmax, size_t n, size_t cols);
 
+/* Where panels of NF4 at `data` keep the maximum of a row's block of 64. */
+float *matrix_nf4_absmax(void *data, size_t cols, size_t row, size_t block);
+
 /* One row as floats [cols]: embedding lookup, tests. */
 void matrix_row(float *out, const struct matrix *m, size_t row);
 

@@ -112,13 +112,20 @@ static float largest(const float *v, size_t n)
     return most;
 }
 
-/* The nearest code of x in -1..1; halfway goes down, NaN (a block of zeros) to code 0. */
-static uint8_t nearest4(float x)
+/* The nearest codes of v times inverse, in -1..1; halfway goes down, NaN (a block of zeros) to code 0. */
+static void nearest4(uint8_t code[NF4_BLOCK], const float *v, size_t n, float inverse)
 {
-    uint8_t code = 0;
-    for (int i = 0; i < 15; i++)
-        code += x > (nf4_codebook[i] + nf4_codebook[i + 1]) / 2;
-    return code;
+    float x[NF4_BLOCK] = {0};
+    uint32_t above[NF4_BLOCK] = {0};
+    for (size_t i = 0; i < n; i++)
+        x[i] = v[i] * inverse;
+    for (int c = 0; c < 15; c++) {
+        float middle = (nf4_codebook[c] + nf4_codebook[c + 1]) / 2;
+        for (int i = 0; i < NF4_BLOCK; i++)
+            above[i] += x[i] > middle;
+    }
+    for (int i = 0; i < NF4_BLOCK; i++)
+        code[i] = (uint8_t)above[i];
 }
 
 static size_t block_at(size_t at, size_t block, size_t n)
@@ -130,10 +137,12 @@ void nf4_encode(uint8_t *packed, float *absmax, const float *values, size_t n)
 {
     for (size_t at = 0; at < n; at += NF4_BLOCK) {
         size_t len = block_at(at, NF4_BLOCK, n);
-        float most = largest(values + at, len), inverse = 1 / most;
+        float most = largest(values + at, len);
+        uint8_t code[NF4_BLOCK];
         absmax[at / NF4_BLOCK] = most;
-        for (size_t i = at; i + 1 < at + len; i += 2)
-            packed[i / 2] = (uint8_t)(nearest4(values[i] * inverse) << 4 | nearest4(values[i + 1] * inverse));
+        nearest4(code, values + at, len, 1 / most);
+        for (size_t i = 0; i + 1 < len; i += 2)
+            packed[(at + i) / 2] = (uint8_t)(code[i] << 4 | code[i + 1]);
     }
 }
 
@@ -254,10 +263,15 @@ int nf4_round_trip(float *values, size_t n)
     float *absmax = malloc((blocks + 1) * sizeof *absmax);
     if (!absmax)
         return ERR_MEMORY;
-    for (size_t b = 0; b < blocks; b++)
-        absmax[b] = largest(values + NF4_BLOCK * b, block_at(NF4_BLOCK * b, NF4_BLOCK, n));
-    for (size_t i = 0; i < n; i++)
-        values[i] = nf4_codebook[nearest4(values[i] * (1 / absmax[i / NF4_BLOCK]))];
+    for (size_t b = 0; b < blocks; b++) {
+        float *v = values + NF4_BLOCK * b;
+        size_t len = block_at(NF4_BLOCK * b, NF4_BLOCK, n);
+        uint8_t code[NF4_BLOCK];
+        absmax[b] = largest(v, len);
+        nearest4(code, v, len, 1 / absmax[b]);
+        for (size_t i = 0; i < len; i++)
+            v[i] = nf4_codebook[code[i]];
+    }
     int rc = nf4_round_absmax(absmax, blocks);
     for (size_t i = 0; i < n && rc == 0; i++)
         values[i] *= absmax[i / NF4_BLOCK];

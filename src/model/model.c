@@ -146,43 +146,45 @@ static int pack_matrix(const struct fill *f, struct err *e)
     return rc;
 }
 
-/* bitsandbytes' codes and maxima of the whole weight, over which its second quantisation runs: the file's own, or made
- * from its values. codes: *own (malloc'd), or the file's. */
-static int nf4_codes(const struct fill *f, const unsigned char **codes, unsigned char **own, float *absmax,
-                     struct err *e)
+/* The file's own codes. */
+static int take_nf4(const struct fill *f, float *absmax, struct err *e)
 {
-    const struct weight *w = f->weight;
-    size_t n = f->rows * f->cols;
-    *codes = w->tensor.data;
-    if (w->tensor.type == DT_NF4)
-        return weight_nf4_absmax(absmax, w, e);
-    float *all = malloc(n * sizeof *all);
-    *codes = *own = malloc(n / 2);
-    int rc = all && *own ? weight_decode_rows(all, w, 0, f->rows, e)
-                         : err_set(e, ERR_MEMORY, "out of memory for %zu weights", n);
-    if (!rc) {
-        nf4_encode(*own, absmax, all, n);
-        if (nf4_round_absmax(absmax, n / NF4_BLOCK))
-            rc = err_set(e, ERR_MEMORY, "out of memory for NF4");
+    const unsigned char *codes = f->weight->tensor.data;
+    int rc = weight_nf4_absmax(absmax, f->weight, e);
+    if (rc)
+        return rc;
+#pragma omp parallel for schedule(static)
+    for (size_t p = 0; p < matrix_panels(f->rows); p++) {
+        size_t first = p * PANEL, n = f->rows - first < PANEL ? f->rows - first : PANEL;
+        matrix_pack_nf4(f->to + p * matrix_panel_bytes(DT_NF4, f->cols), codes + first * f->cols / 2,
+                        absmax + first * (f->cols / NF4_BLOCK), n, f->cols);
     }
-    free(all);
-    return rc;
+    return 0;
+}
+
+/* Blocks fill rows, so panels are made one by one; the second quantisation, of the blocks' maxima, runs over the whole
+ * weight. */
+static int make_nf4(const struct fill *f, float *absmax, struct err *e)
+{
+    size_t blocks = f->cols / NF4_BLOCK, n = f->rows * blocks;
+    int rc = pack_matrix(f, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        absmax[i] = *matrix_nf4_absmax(f->to, f->cols, i / blocks, i % blocks);
+    if (nf4_round_absmax(absmax, n))
+        return err_set(e, ERR_MEMORY, "out of memory for NF4");
+    for (size_t i = 0; i < n; i++)
+        *matrix_nf4_absmax(f->to, f->cols, i / blocks, i % blocks) = absmax[i];
+    return 0;
 }
 
 static int pack_nf4(const struct fill *f, struct err *e)
 {
-    size_t blocks = f->cols / NF4_BLOCK;
-    const unsigned char *codes = NULL;
-    unsigned char *own = NULL;
-    float *absmax = malloc(f->rows * blocks * sizeof *absmax);
-    int rc = absmax ? nf4_codes(f, &codes, &own, absmax, e)
-                    : err_set(e, ERR_MEMORY, "out of memory for %zu maxima", f->rows * blocks);
-    for (size_t p = 0; !rc && p < matrix_panels(f->rows); p++) {
-        size_t first = p * PANEL, n = f->rows - first < PANEL ? f->rows - first : PANEL;
-        matrix_pack_nf4(f->to + p * matrix_panel_bytes(DT_NF4, f->cols), codes + first * f->cols / 2,
-                        absmax + first * blocks, n, f->cols);
-    }
-    free(own);
+    float *absmax = malloc((f->rows * f->cols / NF4_BLOCK + 1) * sizeof *absmax);
+    if (!absmax)
+        return err_set(e, ERR_MEMORY, "out of memory for the maxima of %zu rows", f->rows);
+    int rc = f->weight->tensor.type == DT_NF4 ? take_nf4(f, absmax, e) : make_nf4(f, absmax, e);
     free(absmax);
     return rc;
 }

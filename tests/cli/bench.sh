@@ -8,6 +8,9 @@ is "every limit is positive" "$(jq '[.read_gb_s, (.limits[] | .f32_gop_s, .bf16_
 is "every table has products of every type" \
     "$(jq -r '[.kernels[] | select(.kernel == "product" and .tokens == 1)] | group_by(.isa) | map([.[].of] | sort | join(" ")) | unique[]' <<<"$out")" \
     "bf16 f32 q4_0 q8_0"
+is "every vector table has the products of training" \
+    "$(jq -r '.limits[-1].isa as $last | [.kernels[] | select(.isa == $last and .tokens == 128) | .kernel + " " + .of] | sort | join(", ")' <<<"$out")" \
+    "outer bf16, product nf4, turned bf16, turned nf4"
 is "the same tables in limits and kernels" "$(jq -c '[.kernels[].isa] | unique' <<<"$out")" "$(jq -c '[.limits[].isa] | unique' <<<"$out")"
 is "no product reads faster than memory" "$(jq '[.kernels[].of_read | select(. != null)] | all(. > 0 and . <= 1)' <<<"$out")" true
 is "times are positive" "$(jq '[.kernels[].ms] | length > 30 and all(. > 0)' <<<"$out")" true
