@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 enum { RECORDS = 500 }; /* of a whole run, besides those with dev figures */
+#define LEARNED 1e-4    /* a loss below may have gradients of 0 */
 
 /* ---- one step ---- */
 
@@ -98,7 +99,8 @@ static int step(struct trainer *t, struct trainer_progress *p, double *tokens, s
     if (!isfinite(p->loss))
         return diverged(t, "loss", p->loss, e);
     p->grad_norm = gradient_norm(t->p->grads, t->p->count);
-    if (!isfinite(p->grad_norm))
+    bool dead = p->grad_norm == 0 && p->loss > LEARNED; /* activations overflowed: nothing comes back */
+    if (!isfinite(p->grad_norm) || dead)
         return diverged(t, "gradient", p->grad_norm, e);
     p->lr = learning_rate(t);
     adamw_step(t->adam, t->p->values, t->p->grads, p->lr, clipping(p->grad_norm, t->o.clip));

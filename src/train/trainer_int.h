@@ -62,8 +62,9 @@ struct trainer {
     double run_tokens, run_seconds; /* since then */
     size_t available;               /* memory when it began */
 
+    /* All that decides about the result; the first `fingerprints` of them are hashes and not for people. */
     struct output_setting setting[TRAINER_SETTINGS];
-    size_t settings;
+    size_t settings, fingerprints;
     struct arena arena; /* owns the settings */
 };
 

@@ -397,16 +397,25 @@ static void put_loop(struct trainer *t)
     put(t, "processes", true, "%d", world_size());
 }
 
-int trainer_list_settings(struct trainer *t, struct err *e)
+static void put_fingerprints(struct trainer *t)
 {
     put(t, "method", false, "%s", t->o.full ? "full" : "lora");
     put(t, t->o.scratch ? "scratch" : "model", false, "%s", t->base_sha256);
-    put(t, "data", false, "%s", t->corpus->sha256);
+    put(t, "data", false, "%s", t->text ? t->corpus->sha256 : t->data.sha256);
     if (t->o.dev)
         put(t, "dev", false, "%s", t->text ? t->dev_text->sha256 : t->dev.sha256);
+    if (!t->text)
+        put(t, "prompt", false, "%s", t->prompt.sha256);
+    t->fingerprints = t->settings;
+}
+
+int trainer_list_settings(struct trainer *t, struct err *e)
+{
+    put_fingerprints(t);
     if (!t->o.full)
         put_lora(t);
     if (!t->text) {
+        put(t, "template", false, "%s", t->chat->name);
         put_real(t, "reason-weight", t->o.reason_weight);
         put(t, "class-weights", false, "%s", t->o.no_class_weights ? "no" : "yes");
         put_real(t, "budget", t->o.budget);
