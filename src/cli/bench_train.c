@@ -41,7 +41,7 @@ struct bench {
     uint64_t steps;
     double first, last; /* losses */
     double seconds[PHASES][BENCH_ROUNDS], step[BENCH_ROUNDS];
-    double peak_bytes, forecast; /* of the process after its first step, before anything is measured */
+    double peak_bytes, forecast; /* of the process after its first step */
     struct limits limits;
 };
 
@@ -175,14 +175,13 @@ static double bytes_of_tape(const struct bench *b)
     return (double)tape_bytes(&b->model->config, b->p, &b->o);
 }
 
-/* The first step warms up and shows the memory, before the limits' own memory is there. */
+/* The first step warms up and shows the memory. */
 static int measure(struct bench *b, const struct arguments *o, struct err *e)
 {
     double seconds[PHASES];
     int rc = step(b, seconds, e);
     b->peak_bytes = bench_memory("VmHWM:");
-    if (!rc)
-        rc = limits_measure(&b->limits, b->model->kernels, e);
+    b->limits = (struct limits){.isa = b->model->kernels->isa, .threads = (int)o->threads};
     for (int64_t r = 0; !rc && r < o->rounds; r++) {
         limits_again(&b->limits, NULL, 0);
         rc = step(b, seconds, e);
