@@ -507,6 +507,33 @@ static void test_gated_backward(void **state)
     }
 }
 
+/* Against a generator that draws one after another; in place too, and nothing past the end is written. */
+static void test_dropout(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    for (int round = 0; round < 200; round++) {
+        float x[ROOM], want[ROOM], got[ROOM];
+        size_t n = rng_below(&r, MOST + 1);
+        uint64_t seed = rng_next(&r), bits = 0;
+        uint32_t below = round % 8 ? (uint32_t)rng_next(&r) : 0;
+        struct rng drawn = {seed};
+        for (size_t i = 0; i < ROOM; i++)
+            want[i] = x[i] = some(&r, 2);
+        for (size_t i = 0; i < n; i++) {
+            bits = i % 2 ? bits >> 32 : rng_next(&drawn);
+            want[i] = (uint32_t)bits < below ? 0 : x[i] * 1.25f;
+        }
+        for (size_t k = 0; k < tables; k++) {
+            memcpy(got, x, sizeof x);
+            all[k]->dropout(got, round % 2 ? got : x, n, seed, below, 1.25f);
+            assert_memory_equal(got, want, sizeof want);
+        }
+    }
+}
+
 static void test_gradients_agree_between_tables(void **state)
 {
     (void)state;
@@ -544,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_rmsnorm_backward),
         cmocka_unit_test(test_softmax_backward),
         cmocka_unit_test(test_gated_backward),
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_gradients_agree_between_tables),
     };
     return cmocka_run_group_tests_name("kernels_backward", tests, NULL, NULL);

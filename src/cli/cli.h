@@ -26,8 +26,8 @@ extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval
 extern const struct command cmd_train_linear, cmd_train_calibrate, cmd_train_lora,
     cmd_train_full; /* of train */
 extern const struct command cmd_model_info, cmd_model_logits, cmd_model_pack, cmd_model_merge, cmd_model_pull,
-    cmd_model_tokenize;                                         /* of model */
-extern const struct command cmd_bench_kernels, cmd_bench_model; /* of bench */
+    cmd_model_tokenize;                                                          /* of model */
+extern const struct command cmd_bench_kernels, cmd_bench_model, cmd_bench_train; /* of bench */
 
 /* A command of several actions: runs the one that argv[1] names, or lists them. Actions are named "COMMAND
  * ACTION". */

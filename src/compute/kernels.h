@@ -87,6 +87,10 @@ struct kernels {
     void (*softmax_backward)(float *dp, const float *p, const float *capped, size_t lo, size_t n, float scale,
                              float softcap);
 
+    /* Dropout (Srivastava et al. 2014): out[i] = x[i] * scale, or 0 where the i-th 32 bits that SplitMix64 draws
+     * from `seed` on (a draw's lower half first) are less than `below`. out may be x. */
+    void (*dropout)(float *out, const float *x, size_t n, uint64_t seed, uint32_t below, float scale);
+
     void (*add)(float *y, const float *x, size_t n); /* y += x */
     void (*softcap)(float *x, size_t n, float cap);  /* x = cap * tanh(x / cap) */
     /* Rotates the pairs (x[i], x[i + half]) by angle i: cos, sin [half] (Hugging Face's half-split order). */
