@@ -21,9 +21,12 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 EMBED := $(BUILD)/obj/embed.o
 LIB_OBJ := $(call obj,$(SRC)) $(EMBED)
 MODEL := models/linear/linear.gyl
+MINI := $(addprefix models/mini/,mini.gguf gyeol.json)
+# The judge where nobody names one: linear, or mini. Both are compiled in.
+DEFAULT_JUDGE := linear
 
 .SECONDARY:
-.PHONY: all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
+.PHONY: FORCE all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
 all: $(BUILD)/gyeol $(BUILD)/libgyeol.a $(BUILD)/libgyeol.so $(if $(MPI),$(BUILD)/mpi/gyeol)
 
 help:
@@ -57,22 +60,37 @@ $(BUILD)/obj/%.o: %.c Makefile
 	$(call say,CC $<)
 	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
 
-# Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL.
+# Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL. Text: NAME.
 define incbin
 printf '.hidden %s_begin\n.hidden %s_end\n.global %s_begin\n.global %s_end\n.balign 64\n%s_begin:\n.incbin "%s"\n%s_end:\n.byte 0\n' \
   $(1) $(1) $(1) $(1) $(1) $(2) $(1)
 endef
+asciz = printf '.hidden %s\n.global %s\n%s:\n.asciz "%s"\n' $(1) $(1) $(1) "$(2)"
+digest = $(call asciz,$(1)_sha256,$$(sha256sum $(2) | cut -c1-64))
+# What travels: linear judge, GGUF file and notes of the language model, the default mode.
+define embed
+@mkdir -p $(@D)
+@{ printf '.section .rodata\n'; $(call incbin,sqlite_sql,src/store/sqlite.sql); \
+   $(call incbin,linear_model,$(1)); $(call digest,linear_model,$(1)); \
+   $(call incbin,mini_model,$(2)); $(call digest,mini_model,$(2)); $(call incbin,mini_notes,$(3)); \
+   $(call asciz,default_mode,$(4)); printf '.section .note.GNU-stack,"",%%progbits\n'; } > $@
+endef
+mode_linear := linear
+mode_mini := one-pass
+DEFAULT_MODE := $(or $(mode_$(DEFAULT_JUDGE)),$(error DEFAULT_JUDGE=$(DEFAULT_JUDGE): want linear or mini))
 # Without a trained model (only while one is being made) an empty file stands in and the judge says so.
-EMBEDDED_MODEL := $(or $(wildcard $(MODEL)),$(BUILD)/obj/empty)
-$(BUILD)/obj/embed.S: src/store/sqlite.sql $(wildcard $(MODEL)) Makefile
+or_empty = $(or $(wildcard $(1)),$(BUILD)/obj/empty)
+$(BUILD)/obj/empty:
 	@mkdir -p $(@D)
-	@: > $(BUILD)/obj/empty
-	@{ printf '.section .rodata\n'; $(call incbin,sqlite_sql,src/store/sqlite.sql); \
-	   $(call incbin,linear_model,$(EMBEDDED_MODEL)); \
-	   printf '.hidden linear_model_sha256\n.global linear_model_sha256\nlinear_model_sha256:\n.asciz "%s"\n' \
-	     "$$(sha256sum $(EMBEDDED_MODEL) | cut -c1-64)"; \
-	   printf '.section .note.GNU-stack,"",%%progbits\n'; } > $@
-$(EMBED): $(BUILD)/obj/embed.S
+	@: > $@
+# Changes when the default does.
+$(BUILD)/obj/default_mode: FORCE
+	@mkdir -p $(@D)
+	@echo $(DEFAULT_MODE) | cmp -s - $@ || echo $(DEFAULT_MODE) > $@
+$(BUILD)/obj/embed.S: src/store/sqlite.sql $(call or_empty,$(MODEL)) $(foreach f,$(MINI),$(call or_empty,$(f))) \
+  $(BUILD)/obj/default_mode Makefile
+	$(call embed,$(call or_empty,$(MODEL)),$(call or_empty,$(word 1,$(MINI))),$(call or_empty,$(word 2,$(MINI))),$(DEFAULT_MODE))
+$(BUILD)/%.o: $(BUILD)/%.S
 	$(Q)$(CC) -c $< -o $@
 
 $(BUILD)/libgyeol.a: $(LIB_OBJ)
