@@ -24,11 +24,6 @@ static size_t bytes_between(const unsigned char *begin, const unsigned char *end
     return (size_t)((uintptr_t)end - (uintptr_t)begin);
 }
 
-bool engine_embedded(void)
-{
-    return bytes_between(mini_model_begin, mini_model_end) > 0;
-}
-
 /* What the notes and the options together say. */
 struct plan {
     struct source where; /* base and adapter, not opened; no base: the model compiled in */
@@ -66,8 +61,9 @@ static int find_calibration(struct plan *p, const struct judge_options *o, struc
 /* The model compiled in, with an adapter that is somebody's own. */
 static int plan_embedded(struct plan *p, const char *adapter, struct err *e)
 {
-    if (!engine_embedded())
-        return err_set(e, ERR_MISSING, "this build holds no language model; name one with --model");
+    if (!bytes_between(mini_model_begin, mini_model_end))
+        return err_set(e, ERR_MISSING,
+                       "this build holds no language model; name one with --model or GYEOL_MODEL");
     if (adapter && strcmp(adapter, "none") != 0 && !(p->where.adapter = strdup(adapter)))
         return err_set(e, ERR_MEMORY, "out of memory");
     return notes_parse(&p->model, EMBEDDED_NAME "'s gyeol.json", (const char *)mini_notes_begin,
@@ -191,8 +187,8 @@ static int open_words(struct engine *g, const struct plan *p, const struct judge
 {
     const struct chat_template *chat = NULL;
     const struct gguf *file = checkpoint_gguf(g->checkpoint);
-    int rc = file ? tokenizer_from_gguf(&g->tokenizer, file, e)
-                  : tokenizer_open(&g->tokenizer, p->where.base, e);
+    int rc =
+        file ? tokenizer_from_gguf(&g->tokenizer, file, e) : tokenizer_open(&g->tokenizer, p->where.base, e);
     if (!rc)
         rc = choose_chat(&chat, p, o, e);
     if (!rc && !chat)

@@ -3,7 +3,6 @@
 #include "judge/judge.h"
 
 #include "base/when.h"
-#include "judge/engine.h"
 #include "judge/linear.h"
 #include "judge/onepass.h"
 #include "judge/peraxis.h"
@@ -62,11 +61,6 @@ static bool is_other_directory(const char *path)
 static int open_language_model(struct judge **out, const struct judge_options *o, const char *mode,
                                struct err *e)
 {
-    if (!o->model && !engine_embedded())
-        return err_set(e, ERR_USAGE,
-                       "mode %s needs a language model, and this build holds none: name one with --model or "
-                       "GYEOL_MODEL",
-                       mode);
     if (o->model && !judge_is_language_model(o->model))
         return access(o->model, F_OK)
                    ? err_errno(e, "%s", o->model)
