@@ -49,7 +49,7 @@ AVX2 := -mavx2 -mfma -mf16c
 AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mprefer-vector-width=512
 endif
 $(BUILD)/obj/src/compute/%_portable.o: EXTRA := $(KERNEL)
-$(BUILD)/obj/src/train/adamw.o: EXTRA := $(KERNEL)
+$(BUILD)/obj/src/train/adamw.o $(BUILD)/obj/src/model/tape_loss.o: EXTRA := $(KERNEL)
 $(BUILD)/obj/src/compute/%_avx2.o: EXTRA := $(KERNEL) $(AVX2)
 $(BUILD)/obj/src/compute/%_avx512.o: EXTRA := $(KERNEL) $(AVX2) $(AVX512)
 

@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "compute/kernels.h"
 #include "compute/quant.h"
+#include "compute/share.h"
 
 #include <math.h>
 #include <omp.h>
@@ -346,6 +347,43 @@ static void check_outer(const float *dw, const float *before, const struct rows 
         }
 }
 
+/* LoRA's products have too few columns for all threads, which then share the rows: bits are one thread's. */
+static void test_narrow_products(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *k = kernels_get();
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(4);
+    assert_int_equal(share_parts(1, 100), 4);
+    assert_int_equal(share_parts(1, 40), 2);
+    assert_int_equal(share_parts(1, 31), 1);
+    assert_int_equal(share_parts(4, 1000), 1);
+    for (int round = 0; round < 40; round++) {
+        size_t T = 1 + rng_below(&r, 150), N = 1 + rng_below(&r, 20), K = 1000 + rng_below(&r, 1000);
+        bool down = round % 2; /* else up: few columns of the gradient */
+        struct rows x = make_rows(&r, floats[round / 2 % 2], T, K);
+        struct weights w = down ? make_weights(&r, DT_F32, N, K) : make_weights(&r, DT_F32, K, N);
+        size_t ld = up16(N), bytes = T * ld * sizeof(float);
+        float *y = random_floats(&r, T * ld, 1), *want = space(bytes), *got = space(bytes);
+        for (int n = 1; n <= 5; n++) {
+            float *out = memcpy(n == 1 ? want : got, y, bytes);
+            omp_set_num_threads(n);
+            if (down && round % 4 == 1)
+                matmul_run(k, out, ld, &w.m, &x.a);
+            else if (down)
+                matmul_add(k, out, ld, &w.m, &x.a);
+            else
+                matmul_transposed(k, out, ld, &w.m, &x.a, round % 4 == 2);
+            assert_memory_equal(out, want, bytes);
+        }
+        free(y), free(want), free(got);
+        drop_rows(&x);
+        drop_weights(&w);
+    }
+    omp_set_num_threads(threads);
+}
+
 static void test_outer_products(void **state)
 {
     (void)state;
@@ -567,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_unpacking_transposed),
         cmocka_unit_test(test_rows_of_floats_multiply_any_weights),
         cmocka_unit_test(test_transposed_products),
+        cmocka_unit_test(test_narrow_products),
         cmocka_unit_test(test_outer_products),
         cmocka_unit_test(test_rmsnorm_backward),
         cmocka_unit_test(test_softmax_backward),

@@ -65,6 +65,7 @@ _gyeol_options() { # COMMAND ACTION
     bench)
         case $2 in
         kernels) echo '--threads --isa --width --rounds --json --help' ;;
+        train) echo '--shape --full --threads --rounds --json --help' ;;
         *) echo '--shape --type --model --threads --rounds --baseline --json --help' ;;
         esac
         ;;
@@ -78,7 +79,7 @@ _gyeol_value() { # COMMAND OPTION CUR
     model:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0 nf4' ;;
     *:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0' ;;
     *:--isa) _gyeol_words "$3" 'portable avx2 avx512' ;;
-    *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b' ;;
+    *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b mini tiny' ;;
     *:--template) _gyeol_words "$3" 'hyperclovax llama3 llama2 mistral openchat deepseek-llm gemma chatml plain' ;;
     *:--adapter) _gyeol_files "$3" none ;;
     *:--model) _gyeol_files "$3" '*.gyl' '*.gguf' ;;
@@ -99,7 +100,7 @@ _gyeol_value() { # COMMAND OPTION CUR
         ;;
     train:--out) _gyeol_files "$3" '*.gyl' ;;
     train:--data | train:--dev) _gyeol_rows "$3" ;;
-    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | \
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | *:--full | \
         *:--verify | *:--no-tokenizer | *:--lines | *:--special | *:--ids-only) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
     *) return 1 ;;
@@ -123,7 +124,7 @@ _gyeol() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --verify | --no-tokenizer | \
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --full | --verify | --no-tokenizer | \
             --lines | --special | --ids-only) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
@@ -145,7 +146,7 @@ _gyeol() {
     user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
     train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'linear calibrate' ;;
-    bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" kernels ;;
+    bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'kernels train' ;;
     model)
         if [ "$arguments" -eq 0 ]; then
             _gyeol_words "$cur" 'info logits merge pack pull tokenize'

@@ -60,19 +60,26 @@ static double decode_bytes(const struct model *m)
     return n;
 }
 
-static int set_up(struct bench *b, const struct arguments *o, struct err *e)
+static int set_up_model(struct bench *b, const struct arguments *o, struct err *e)
 {
-    const struct session_options so = {.tokens = 512, .positions = 768, .threads = (int)o->threads};
-    const int32_t rows[AXES * 3] = {11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132};
     struct config c;
     int type = model_type_parse(o->type), rc = bench_config(&c, o->shape, e);
     if (rc)
         return rc;
     if (type < 0 || type == MODEL_NF4)
         return err_set(e, ERR_USAGE, "--type %.40s: want f32, bf16, q8_0 or q4_0", o->type);
-    rc = model_random(&b->model, &c, (enum model_type)type, 1, e);
-    if (!rc)
-        rc = session_new(&b->session, b->model, &so, e);
+    return model_random(&b->model, &c, (enum model_type)type, 1, e);
+}
+
+static int set_up(struct bench *b, const struct arguments *o, struct err *e)
+{
+    const struct session_options so = {.tokens = 512, .positions = 768, .threads = (int)o->threads};
+    const int32_t rows[AXES * 3] = {11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132};
+    int rc = set_up_model(b, o, e);
+    if (rc)
+        return rc;
+    const struct config *c = &b->model->config;
+    rc = session_new(&b->session, b->model, &so, e);
     if (!rc)
         rc = kv_new(&b->kv, b->model, NULL, 640, false, e);
     if (!rc)
@@ -81,13 +88,13 @@ static int set_up(struct bench *b, const struct arguments *o, struct err *e)
         rc = kv_new(&b->branch[a], b->model, b->post, BRANCH, true, e);
     if (!rc)
         rc = model_head_rows(b->model, rows, AXES * 3, &b->verbalisers, &b->space, e);
-    b->hidden = malloc((size_t)AXES * c.width * sizeof *b->hidden);
-    b->logits = malloc((size_t)c.vocabulary * sizeof *b->logits);
+    b->hidden = malloc((size_t)AXES * c->width * sizeof *b->hidden);
+    b->logits = malloc((size_t)c->vocabulary * sizeof *b->logits);
     b->ids = malloc(1024 * sizeof *b->ids);
     if (!rc && (!b->hidden || !b->logits || !b->ids))
         rc = err_set(e, ERR_MEMORY, "out of memory");
     for (int i = 0; !rc && i < 1024; i++)
-        b->ids[i] = (int32_t)((uint32_t)i * 7919u % c.vocabulary);
+        b->ids[i] = (int32_t)((uint32_t)i * 7919u % c->vocabulary);
     return rc;
 }
 

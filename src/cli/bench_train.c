@@ -242,7 +242,7 @@ static json_t *step_report(struct bench *b, const struct arguments *o)
 {
     double s = bench_median(b->step, o->rounds), rate = operations(b, o) / s;
     json_t *v = json_pack("{s:o, s:o, s:o, s:o, s:o}", "ms", cli_json_real(s * 1e3, 2), "tokens_s",
-                          cli_json_real((double)b->o.tokens / s, 1), "gflop_s", cli_json_real(rate / 1e9, 1),
+                          cli_json_real((double)b->o.tokens / s, 1), "gflop_s", cli_json_real(rate / 1e9, 4),
                           "of_peak", cli_json_real(rate / limits_of(&b->limits, b->o.compute), 3), "bound",
                           cli_json_real(bound_of_peak(o), 2));
     for (int i = 0; i < PHASES; i++)

@@ -118,6 +118,16 @@ static inline struct activation activation_columns(const struct activation *a, s
     return part;
 }
 
+/* Rows t0 .. t1-1 of them (F32, BF16): a view. */
+static inline struct activation activation_rows(const struct activation *a, size_t t0, size_t t1)
+{
+    struct activation part = *a;
+    part.rows = t1 - t0;
+    part.f32 = a->f32 ? a->f32 + t0 * a->ld : NULL;
+    part.bf16 = a->bf16 ? a->bf16 + t0 * a->ld : NULL;
+    return part;
+}
+
 /* The threaded whole: prepares x (all threads), then multiplies panels split over OpenMP's threads. */
 void matmul_prepare(const struct kernels *k, struct activation *a, const float *x, size_t ldx);
 void matmul_run(const struct kernels *k, float *y, size_t ldy, const struct matrix *w,
