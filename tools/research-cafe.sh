@@ -234,8 +234,8 @@ line() { # NAME: figures of the test split, differences from the reference, then
         $t[0].overall as $o | $a[0].measures as $m | $a[0].mcnemar.direction as $d |
         [$name, $o.direction_accuracy, $o.auc, $o.meaningful, $o.unneeded, change($m.direction_accuracy), change($m.meaningful),
          $d.only_a, $d.only_b, $d.p, $c[0].axes[].auc, $c[0].overall.auc, $c[0].overall.direction_accuracy] | @tsv' |
-        awk -F '\t' '{ printf "| %s | %.3f | %.3f | %.3f | %.3f | %+.3f (%+.3f to %+.3f) | %+.3f (%+.3f to %+.3f) | %d/%d | %.3f | %.3f %.3f %.3f %.3f | %.3f | %.3f |\n",
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20 }'
+        awk -F '\t' '{ printf "| %s | %.3f | %.3f | %.3f | %.3f | %+.3f (%+.3f to %+.3f) | %+.3f (%+.3f to %+.3f) | %d/%d | %s | %.3f %.3f %.3f %.3f | %.3f | %.3f |\n",
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 < 0.001 ? "< 0.001" : sprintf("%.3f", $14), $15, $16, $17, $18, $19, $20 }'
 }
 head_line() {
     echo "| trained on | direction | AUC | meaningful | unneeded | direction less posts' (95 %) | meaningful less posts' (95 %) | only it / only posts right | p | cafe_dev AUC ei sn tf jp | mean | direction |"
@@ -259,7 +259,7 @@ tune() { # NAME MODEL DATA [OPTIONS]
     local name=$1 model=$2 data=$3
     shift 3
     made "$name/gyeol.json" || "$GYEOL" train "$METHOD" --model "$model" --data "$data" --dev "$dev" \
-        --out "$WORK/$name" --seed "${SEED:-1}" "$@"
+        --out "$WORK/$name" --seed "${SEED:-1}" ${TRAIN_OPTIONS:-} "$@"
 }
 lm() {
     local epochs=${EPOCHS:-3} begin=$WORK/$METHOD-cafe name

@@ -100,6 +100,9 @@ size_t trainer_bytes(const struct trainer *t);
 int trainer_forecast(struct trainer *t, struct trainer_plan *plan, struct err *e) MUST_CHECK;
 size_t memory_available(void); /* bytes; SIZE_MAX: not known */
 
+/* forecast_time.c: seconds of the steps to come, and of the evaluations with the last calibration. */
+int trainer_forecast_time(struct trainer *t, double *steps, double *evaluating, struct err *e) MUST_CHECK;
+
 /* trainer_finish.c: the best weights, calibrated, into o.out. */
 int trainer_finish(struct trainer *t, const char *ended, struct err *e) MUST_CHECK;
 int trainer_write_report(struct trainer *t, const char *ended, struct err *e) MUST_CHECK;

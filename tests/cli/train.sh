@@ -61,6 +61,12 @@ same() { # NAME DIR DIR
 last_loss() { awk -F, 'NR > 1 && $3 != "" { x = $3 } END { print x }' "$1/metrics.csv"; }
 dev_losses() { awk -F, 'NR > 1 && $7 != "" { print $7 }' "$1/metrics.csv"; }
 below() { awk -v x="$1" -v y="$2" 'BEGIN { exit !(x != "" && x < y) }'; }
+numbers() { tail -c +$((9 + $(od -An -tu8 -N8 "$1/adapter_model.safetensors"))) "$1/adapter_model.safetensors" | od -An -v -tf4 -w4; }
+similar() { # NAME DIR DIR: all numbers of two adapters, as vectors
+    local apart
+    apart=$(paste <(numbers "$2") <(numbers "$3") | awk '{ far += ($1 - $2) ^ 2; sum += $1 ^ 2 } END { printf "%.1e of %d numbers", sqrt(far / sum), NR }')
+    if below "${apart%% *}" 1e-3; then ok "$1 ($apart)"; else not_ok "$1" "apart by $apart"; fi
+}
 
 # ---- learning
 train full --scratch scratch --data train.tsv --dev dev.tsv --out base --steps 200 --batch 12 --lr 3e-3 --warmup 10 --eval-every 200 --patience 0 >out 2>err ||
@@ -244,9 +250,10 @@ if [ -x "$several" ] && command -v mpirun >/dev/null; then
     mpi() { timeout 300 mpirun --oversubscribe --bind-to none -n 2 "$several" train "$@"; }
     train "${lora[@]}" --out alone "${spread[@]}" >/dev/null 2>err || cat err
     mpi "${lora[@]}" --out both "${spread[@]}" >both.out 2>both.err || cat both.err
-    numbers() { tail -c +$((9 + $(od -An -tu8 -N8 "$1/adapter_model.safetensors"))) "$1/adapter_model.safetensors" | od -An -v -tf4 -w4; }
-    apart=$(paste <(numbers alone) <(numbers both) | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > most) most = d; sum += $1 * $1; far += d * d } END { printf "%.1e %.1e %d", sqrt(far / sum), most, NR }')
-    if below "${apart%% *}" 1e-3; then ok "two processes do what one does, up to rounding ($apart)"; else not_ok "two processes do what one does, up to rounding" "apart, most, numbers: $apart"; fi
+    similar "two processes do what one does, up to rounding" alone both
+    train "${lora[@]}" --out f32 --compute f32 >/dev/null 2>err || cat err
+    mpi "${lora[@]}" --out halves --compute f32 >/dev/null 2>err || cat err
+    similar "... one pass between them too" f32 halves # in bf16 a gradient of halves rounds otherwise
     is "... and write once" "$(grep -c written both.out) $(grep -c '^step 8/8' both.err)" "1 1"
     mpi "${lora[@]}" --out both.cut "${spread[@]}" --stop-after 4 >/dev/null 2>&1
     mpi "${lora[@]}" --out both.cut "${spread[@]}" --resume >/dev/null 2>err || cat err
