@@ -2,7 +2,12 @@
 #include "base/digest.h"
 #include "base/progress.h"
 #include "base/size.h"
+#include "model/pack.h"
 #include "testing.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* NIST, "Secure Hash Standard" examples for FIPS 180-4 (SHA256.pdf, SHA2_Additional.pdf, SHAVS). */
 static void test_sha256_vectors(void **state)
@@ -117,9 +122,40 @@ static void test_shuffle_is_an_even_permutation(void **state)
         assert_in_range(at[k / 4][k % 4], 9600, 10400);
 }
 
+/* Most memory this process ever had, in KiB. */
+static long most_resident(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return u.ru_maxrss;
+}
+
+/* A process of its own digests 64 MiB and 5 bytes of zeros; the digest is sha256sum's. */
+static void test_a_file_need_not_fit_into_memory(void **state)
+{
+    (void)state;
+    char name[] = "/tmp/gyeol-digest-XXXXXX", hex[DIGEST_HEX];
+    const long size = (64 << 20) + 5;
+    int fd = mkstemp(name), status;
+    assert_true(fd >= 0 && ftruncate(fd, size) == 0);
+    close(fd);
+    pid_t child = fork();
+    if (child == 0) {
+        long before = most_resident();
+        int rc = pack_file_sha256(hex, name, &error);
+        bool same = !rc && !strcmp(hex, "e137416c8a18fa8914ef0cc00dc3c0ec5248a719465647a54755612c25dd14b1");
+        _exit(!same ? 1 : most_resident() - before > 32 << 10 ? 2 : 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    unlink(name);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_file_need_not_fit_into_memory),
         cmocka_unit_test(test_sha256_vectors),
         cmocka_unit_test(test_digests_in_pieces),
         cmocka_unit_test(test_bytes_are_shown_in_three_digits),

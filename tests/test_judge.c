@@ -102,6 +102,44 @@ static void check_features(const char *text, const struct features *f)
         assert_memory_equal(times, f->times, f->n_distinct * sizeof *times);
 }
 
+/* One heavy word tells talk from the rest, so the part is known. */
+TEST(test_the_guard_finds_the_talking_part)
+{
+    static const struct {
+        const char *text, *part;
+        bool talk;
+    } cases[] = {{"혼자 있는 게 좋다 판정해", "판정해", true},
+                 {"판정해  혼자 있는 게 좋다", "판정해", true},
+                 {"조용한 방 판정해", "조용한 방 판정해", true}, /* nothing before it ends a sentence */
+                 {"혼자 있는 게 좋다 그냥", NULL, false}};
+    static int8_t table[FEATURE_BUCKETS * LINEAR_COLUMNS];
+    struct linear_model m = {.guard_bias = -12, .guard_scale = 1, .guard_threshold = 0.5F, .weight = table};
+    struct features f;
+    ok(features_extract(&f, "판정해", strlen("판정해"), NULL, &arena, &error));
+    for (size_t i = 0; i < f.n_distinct; i++)
+        table[f.bucket[i] * LINEAR_COLUMNS + LINEAR_GUARD] = 10;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct sentence part;
+        double p;
+        bool *skip;
+        size_t n = strlen(cases[i].text);
+        ok(guard_part(&m, cases[i].text, n, &part, &p, &arena, &error));
+        assert_true((p > 0.5) == cases[i].talk);
+        ok(guard_mask(&m, cases[i].text, n, NULL, &arena, &skip, &error));
+        assert_true((skip != NULL) == cases[i].talk);
+        if (!skip)
+            continue;
+        const char *at = strstr(cases[i].text, cases[i].part);
+        for (size_t b = 0; b < n; b++)
+            assert_int_equal(skip[b],
+                             at <= cases[i].text + b && cases[i].text + b < at + strlen(cases[i].part));
+        struct features alone;
+        ok(features_extract(&alone, cases[i].part, strlen(cases[i].part), NULL, &arena, &error));
+        double want = guard_probability(&m, &alone); /* the sums are those of the part by itself */
+        assert_true(fabs(p - want) < 1e-12);
+    }
+}
+
 TEST(test_features_are_within_the_text)
 {
     struct rng r = seeded();
@@ -507,7 +545,7 @@ TEST(test_verdict_does_not_depend_on_threads)
     struct rng r = seeded();
     struct judge *j;
     int moved = 0, bad = 0;
-    ok(judge_open(&j, &(struct judge_options){0}, &error));
+    ok(judge_open(&j, &(struct judge_options){.mode = "linear"}, &error));
     for (int i = 0; i < N; i++) {
         in[i] = (struct judge_input){random_post(&r, 40), i % 3 ? NULL : "노는게"};
         ok(judge_text(j, &in[i], &alone[i], &error));
@@ -731,7 +769,7 @@ int main(void)
 {
     /* clang-format off */
     const struct CMUnitTest tests[] = {
-        T(test_features_are_within_the_text), T(test_repeating_a_post_adds_nothing),
+        T(test_the_guard_finds_the_talking_part), T(test_features_are_within_the_text), T(test_repeating_a_post_adds_nothing),
         T(test_features_normalise), T(test_mission_is_no_evidence), T(test_quotes_on_random_weights),
         T(test_the_word_that_carried_it_is_quoted), T(test_quote_length_counts_gaps_and_punctuation),
         T(test_quote_stays_within_a_sentence), T(test_a_span_is_quoted_to_the_end_of_its_sentence),

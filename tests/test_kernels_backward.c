@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "compute/kernels.h"
 #include "compute/quant.h"
+#include "compute/share.h"
 
 #include <math.h>
 #include <omp.h>
@@ -346,6 +347,43 @@ static void check_outer(const float *dw, const float *before, const struct rows 
         }
 }
 
+/* LoRA's products have too few columns for all threads, which then share the rows: bits are one thread's. */
+static void test_narrow_products(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *k = kernels_get();
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(4);
+    assert_int_equal(share_parts(1, 100), 4);
+    assert_int_equal(share_parts(1, 40), 2);
+    assert_int_equal(share_parts(1, 31), 1);
+    assert_int_equal(share_parts(4, 1000), 1);
+    for (int round = 0; round < 40; round++) {
+        size_t T = 1 + rng_below(&r, 150), N = 1 + rng_below(&r, 20), K = 1000 + rng_below(&r, 1000);
+        bool down = round % 2; /* else up: few columns of the gradient */
+        struct rows x = make_rows(&r, floats[round / 2 % 2], T, K);
+        struct weights w = down ? make_weights(&r, DT_F32, N, K) : make_weights(&r, DT_F32, K, N);
+        size_t ld = up16(N), bytes = T * ld * sizeof(float);
+        float *y = random_floats(&r, T * ld, 1), *want = space(bytes), *got = space(bytes);
+        for (int n = 1; n <= 5; n++) {
+            float *out = memcpy(n == 1 ? want : got, y, bytes);
+            omp_set_num_threads(n);
+            if (down && round % 4 == 1)
+                matmul_run(k, out, ld, &w.m, &x.a);
+            else if (down)
+                matmul_add(k, out, ld, &w.m, &x.a);
+            else
+                matmul_transposed(k, out, ld, &w.m, &x.a, round % 4 == 2);
+            assert_memory_equal(out, want, bytes);
+        }
+        free(y), free(want), free(got);
+        drop_rows(&x);
+        drop_weights(&w);
+    }
+    omp_set_num_threads(threads);
+}
+
 static void test_outer_products(void **state)
 {
     (void)state;
@@ -507,6 +545,33 @@ static void test_gated_backward(void **state)
     }
 }
 
+/* Against a generator that draws one after another; in place too, and nothing past the end is written. */
+static void test_dropout(void **state)
+{
+    (void)state;
+    struct rng r = seeded();
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    for (int round = 0; round < 200; round++) {
+        float x[ROOM], want[ROOM], got[ROOM];
+        size_t n = rng_below(&r, MOST + 1);
+        uint64_t seed = rng_next(&r), bits = 0;
+        uint32_t below = round % 8 ? (uint32_t)rng_next(&r) : 0;
+        struct rng drawn = {seed};
+        for (size_t i = 0; i < ROOM; i++)
+            want[i] = x[i] = some(&r, 2);
+        for (size_t i = 0; i < n; i++) {
+            bits = i % 2 ? bits >> 32 : rng_next(&drawn);
+            want[i] = (uint32_t)bits < below ? 0 : x[i] * 1.25f;
+        }
+        for (size_t k = 0; k < tables; k++) {
+            memcpy(got, x, sizeof x);
+            all[k]->dropout(got, round % 2 ? got : x, n, seed, below, 1.25f);
+            assert_memory_equal(got, want, sizeof want);
+        }
+    }
+}
+
 static void test_gradients_agree_between_tables(void **state)
 {
     (void)state;
@@ -540,10 +605,12 @@ int main(void)
         cmocka_unit_test(test_unpacking_transposed),
         cmocka_unit_test(test_rows_of_floats_multiply_any_weights),
         cmocka_unit_test(test_transposed_products),
+        cmocka_unit_test(test_narrow_products),
         cmocka_unit_test(test_outer_products),
         cmocka_unit_test(test_rmsnorm_backward),
         cmocka_unit_test(test_softmax_backward),
         cmocka_unit_test(test_gated_backward),
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_gradients_agree_between_tables),
     };
     return cmocka_run_group_tests_name("kernels_backward", tests, NULL, NULL);

@@ -39,7 +39,7 @@ _gyeol_options() { # COMMAND ACTION
     import) echo '--db --keep-going --json --help' ;;
     batch) echo "--db --limit --user --workers --follow --rejudge --policy --weight --json $judge --help" ;;
     user) echo '--db --json --help' ;;
-    eval) echo "--kind --seed --errors --json $judge --help" ;;
+    eval) echo "--kind --rows --against --append --seed --errors --json $judge --help" ;;
     data)
         case $2 in
         check) echo '--allow --json --help' ;;
@@ -70,6 +70,7 @@ _gyeol_options() { # COMMAND ACTION
     bench)
         case $2 in
         kernels) echo '--threads --isa --width --rounds --json --help' ;;
+        train) echo '--shape --full --threads --rounds --json --help' ;;
         *) echo '--shape --type --model --threads --rounds --baseline --json --help' ;;
         esac
         ;;
@@ -83,10 +84,15 @@ _gyeol_value() { # COMMAND OPTION CUR
     model:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0 nf4' ;;
     *:--type) _gyeol_words "$3" 'f32 bf16 q8_0 q4_0' ;;
     *:--isa) _gyeol_words "$3" 'portable avx2 avx512' ;;
-    *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b' ;;
+    *:--shape) _gyeol_words "$3" 'hcx-1.5b hcx-0.5b mini tiny' ;;
     *:--template) _gyeol_words "$3" 'hyperclovax llama3 llama2 mistral openchat deepseek-llm gemma chatml plain' ;;
     *:--adapter) _gyeol_files "$3" none ;;
     *:--model) _gyeol_files "$3" '*.gyl' '*.gguf' ;;
+    eval:--against)
+        _gyeol_files "$3" '*.gyl' '*.gguf'
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W 'linear builtin' -- "$3")
+        ;;
+    eval:--append) _gyeol_rows "$3" ;;
     *:--policy) _gyeol_words "$3" 'fixed weighted' ;;
     *:--db) _gyeol_files "$3" ;;
     *:--allow)
@@ -107,7 +113,7 @@ _gyeol_value() { # COMMAND OPTION CUR
     *:--optimizer-bits) _gyeol_words "$3" '32 8' ;;
     *:--compute) _gyeol_words "$3" 'bf16 f32' ;;
     *:--class-weights) _gyeol_words "$3" 'yes no' ;;
-    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | \
+    *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | *:--full | \
         *:--verify | *:--no-tokenizer | *:--lines | *:--special | *:--ids-only | *:--rslora | *:--resume | \
         *:--checkpointing) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
@@ -132,7 +138,7 @@ _gyeol() {
     for ((i = 2; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --verify | --no-tokenizer | \
+        --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --full | --verify | --no-tokenizer | \
             --lines | --special | --ids-only | --rslora | --resume | --checkpointing) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
@@ -154,7 +160,7 @@ _gyeol() {
     user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
     train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'lora full linear calibrate' ;;
-    bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" kernels ;;
+    bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'kernels train' ;;
     model)
         if [ "$arguments" -eq 0 ]; then
             _gyeol_words "$cur" 'info logits merge pack pull tokenize'

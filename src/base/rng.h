@@ -5,13 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RNG_STEP 0x9E3779B97F4A7C15u /* from one state to the next */
+
 struct rng {
     uint64_t state;
 };
 
 static inline uint64_t rng_next(struct rng *r)
 {
-    uint64_t z = (r->state += 0x9E3779B97F4A7C15u);
+    uint64_t z = (r->state += RNG_STEP);
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);

@@ -2,6 +2,7 @@
  * measured to do in the same run. Rounds interleave what is compared; the first is discarded; medians are printed. */
 #include "base/size.h"
 #include "base/when.h"
+#include "cli/bench.h"
 #include "cli/cli.h"
 #include "compute/limits.h"
 #include "judge/onepass.h"
@@ -13,15 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_SHAPE = OPT_FIRST, OPT_ROUNDS, OPT_BASELINE, OPT_JSON, ROUNDS_MAX = 50 };
+enum { OPT_SHAPE = OPT_FIRST, OPT_ROUNDS, OPT_BASELINE, OPT_JSON };
 
 /* A judgement's tokens: instruction (cached), post with its tail, and four branches; the earlier judge's calls. */
 enum { PREFIX = 240, POST = 46, BRANCH = 6, ASK = 490, ANSWER = 60, DECIDE = 120, DECISION = 10 };
-
-static const struct {
-    const char *name;
-    uint32_t width, ff_width;
-} shapes[] = {{"hcx-0.5b", 1024, 4096}, {"hcx-1.5b", 2048, 7168}};
 
 enum figure { PREFILL_64, DECODE, PREFILL_512, JUDGEMENT, FIGURES }; /* decoding goes on after the 64 */
 
@@ -33,9 +29,9 @@ struct bench {
     void *space;
     float *hidden, *logits;
     int32_t *ids;
-    double seconds[FIGURES][ROUNDS_MAX];
-    double read[ROUNDS_MAX],
-        share[ROUNDS_MAX]; /* bandwidth around each decoding, and decoding's share of it */
+    double seconds[FIGURES][BENCH_ROUNDS];
+    double read[BENCH_ROUNDS],
+        share[BENCH_ROUNDS]; /* bandwidth around each decoding, and decoding's share of it */
     struct limits limits;
 };
 
@@ -44,26 +40,6 @@ struct arguments {
     int64_t rounds, threads;
     bool baseline, json;
 };
-
-static void shape_config(struct config *c, size_t shape)
-{
-    memset(c, 0, sizeof *c);
-    snprintf(c->architecture, sizeof c->architecture, "llama");
-    c->layers = 24;
-    c->width = shapes[shape].width;
-    c->ff_width = shapes[shape].ff_width;
-    c->heads = 16;
-    c->kv_heads = 8;
-    c->head_width = c->rope_width = 128;
-    c->vocabulary = 110592;
-    c->context = 4096;
-    c->norm_eps = 1e-5f;
-    c->tied = true;
-    c->embedding_scale = 1;
-    c->attention_scale = 1 / sqrtf(128);
-    c->rope[0].theta = c->rope[1].theta = 1e8f;
-    c->bos = c->eos = c->pad = -1;
-}
 
 static double linear_weights(const struct model *m)
 {
@@ -84,18 +60,26 @@ static double decode_bytes(const struct model *m)
     return n;
 }
 
-static int set_up(struct bench *b, const struct arguments *o, size_t shape, struct err *e)
+static int set_up_model(struct bench *b, const struct arguments *o, struct err *e)
+{
+    struct config c;
+    int type = model_type_parse(o->type), rc = bench_config(&c, o->shape, e);
+    if (rc)
+        return rc;
+    if (type < 0 || type == MODEL_NF4)
+        return err_set(e, ERR_USAGE, "--type %.40s: want f32, bf16, q8_0 or q4_0", o->type);
+    return model_random(&b->model, &c, (enum model_type)type, 1, e);
+}
+
+static int set_up(struct bench *b, const struct arguments *o, struct err *e)
 {
     const struct session_options so = {.tokens = 512, .positions = 768, .threads = (int)o->threads};
     const int32_t rows[AXES * 3] = {11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132};
-    struct config c;
-    shape_config(&c, shape);
-    int type = model_type_parse(o->type);
-    if (type < 0 || type == MODEL_NF4)
-        return err_set(e, ERR_USAGE, "--type %.40s: want f32, bf16, q8_0 or q4_0", o->type);
-    int rc = model_random(&b->model, &c, (enum model_type)type, 1, e);
-    if (!rc)
-        rc = session_new(&b->session, b->model, &so, e);
+    int rc = set_up_model(b, o, e);
+    if (rc)
+        return rc;
+    const struct config *c = &b->model->config;
+    rc = session_new(&b->session, b->model, &so, e);
     if (!rc)
         rc = kv_new(&b->kv, b->model, NULL, 640, false, e);
     if (!rc)
@@ -104,13 +88,13 @@ static int set_up(struct bench *b, const struct arguments *o, size_t shape, stru
         rc = kv_new(&b->branch[a], b->model, b->post, BRANCH, true, e);
     if (!rc)
         rc = model_head_rows(b->model, rows, AXES * 3, &b->verbalisers, &b->space, e);
-    b->hidden = malloc((size_t)AXES * c.width * sizeof *b->hidden);
-    b->logits = malloc((size_t)c.vocabulary * sizeof *b->logits);
+    b->hidden = malloc((size_t)AXES * c->width * sizeof *b->hidden);
+    b->logits = malloc((size_t)c->vocabulary * sizeof *b->logits);
     b->ids = malloc(1024 * sizeof *b->ids);
     if (!rc && (!b->hidden || !b->logits || !b->ids))
         rc = err_set(e, ERR_MEMORY, "out of memory");
     for (int i = 0; !rc && i < 1024; i++)
-        b->ids[i] = (int32_t)((uint32_t)i * 7919u % c.vocabulary);
+        b->ids[i] = (int32_t)((uint32_t)i * 7919u % c->vocabulary);
     return rc;
 }
 
@@ -225,39 +209,13 @@ static int measure(struct bench *b, const struct arguments *o, struct err *e)
     return rc;
 }
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static double median(double *v, int64_t n)
-{
-    qsort(v, (size_t)n, sizeof *v, ascending);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
-/* Memory this process has resident, in bytes; 0 where the system does not tell. */
-static double resident(void)
-{
-    FILE *f = fopen("/proc/self/status", "re");
-    char line[256];
-    double kb = 0;
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "VmRSS:", 6) == 0)
-            kb = strtod(line + 6, NULL);
-    if (f)
-        fclose(f);
-    return kb * 1024;
-}
-
 static json_t *report(struct bench *b, const struct arguments *o, double baseline_s)
 {
     double m[FIGURES], weights = linear_weights(b->model), bytes = decode_bytes(b->model);
     enum dtype t = b->model->layer[0].w[0].type;
     double peak = limits_of(&b->limits, t);
     for (int f = 0; f < FIGURES; f++)
-        m[f] = median(b->seconds[f], o->rounds);
+        m[f] = bench_median(b->seconds[f], o->rounds);
     double ops64 = 2 * weights * 64 / m[PREFILL_64], ops512 = 2 * weights * 512 / m[PREFILL_512];
     double rate = bytes / m[DECODE], tokens = POST + AXES * BRANCH;
     double bound = 1.15 * tokens * m[PREFILL_64] / 64 + 0.010;
@@ -275,15 +233,15 @@ static json_t *report(struct bench *b, const struct arguments *o, double baselin
                      cli_json_real(ops512 / 1e9, 1), "of_peak", cli_json_real(ops512 / peak, 3)));
     json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "decode", "tokens_s",
                                         cli_json_real(1 / m[DECODE], 2), "gb_s", cli_json_real(rate / 1e9, 2),
-                                        "of_bandwidth", cli_json_real(median(b->share, o->rounds), 3)));
+                                        "of_bandwidth", cli_json_real(bench_median(b->share, o->rounds), 3)));
     json_object_update_new(v, json_pack("{s:{s:o, s:o, s:o}}", "judgement", "tokens",
                                         cli_json_real(tokens, 0), "ms", cli_json_real(m[JUDGEMENT] * 1e3, 2),
                                         "bound_ms", cli_json_real(bound * 1e3, 2)));
     json_object_set_new(v, "per_axis_s", baseline_s > 0 ? cli_json_real(baseline_s, 2) : json_null());
-    json_object_update_new(v,
-                           json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
-                                     cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
-                                     cli_json_real((resident() - (double)b->model->block_bytes) / 1e6, 1)));
+    json_object_update_new(
+        v, json_pack("{s:{s:o, s:o}}", "memory", "weights_mb",
+                     cli_json_real((double)b->model->block_bytes / 1e6, 1), "beyond_them_mb",
+                     cli_json_real((bench_memory("VmRSS:") - (double)b->model->block_bytes) / 1e6, 1)));
     return v;
 }
 
@@ -327,12 +285,7 @@ static int bench_shape(const struct arguments *o, struct err *e)
 {
     struct bench b = {0};
     double baseline_s = 0;
-    size_t shape = 0;
-    while (shape < COUNT_OF(shapes) && strcmp(shapes[shape].name, o->shape) != 0)
-        shape++;
-    if (shape == COUNT_OF(shapes))
-        return err_set(e, ERR_USAGE, "--shape %.40s: want hcx-0.5b or hcx-1.5b", o->shape);
-    int rc = set_up(&b, o, shape, e);
+    int rc = set_up(&b, o, e);
     if (!rc)
         rc = measure(&b, o, e);
     if (!rc && o->baseline)
@@ -421,7 +374,7 @@ static int take(struct arguments *o, int option, const char *value, struct err *
     case OPT_JUDGE_THREADS:
         return cli_number(&o->threads, "--threads", value, 1, 256, e);
     case OPT_ROUNDS:
-        return cli_number(&o->rounds, "--rounds", value, 1, ROUNDS_MAX, e);
+        return cli_number(&o->rounds, "--rounds", value, 1, BENCH_ROUNDS, e);
     }
     *(option == OPT_JSON ? &o->json : &o->baseline) = true;
     return 0;
@@ -462,16 +415,18 @@ static int run(int argc, char **argv)
 
 const struct command cmd_bench_model = {
     "bench", "speed of the engine against this machine's measured limits",
-    "usage: gyeol bench [--shape hcx-1.5b|hcx-0.5b] [--type f32|bf16|q8_0|q4_0] [OPTIONS]\n"
+    "usage: gyeol bench [--shape NAME] [--type f32|bf16|q8_0|q4_0] [OPTIONS]\n"
     "       gyeol bench --model PATH [--type TYPE]\n"
+    "       gyeol bench train [OPTIONS]\n"
     "       gyeol bench kernels [OPTIONS]\n\n"
     "Runs a model of a real shape with random weights: prompts of 64 and 512 tokens, generation, and one "
     "judgement of\n"
     "a 40-token post after the cached instruction. Every figure stands beside what this machine was measured "
     "to do in\n"
-    "the same run. With --model: how long opening that model takes, step by step. kernels: each kernel by "
-    "itself.\n\n"
-    "  --shape NAME         hcx-1.5b (default) or hcx-0.5b\n"
+    "the same run. With --model: how long opening that model takes, step by step. train: a step of "
+    "training.\n"
+    "kernels: each kernel by itself.\n\n"
+    "  --shape NAME         hcx-1.5b (default), hcx-0.5b, mini or tiny\n"
     "  --type TYPE          weights (default q4_0)\n"
     "  --threads N          (default: one per processor)\n"
     "  --rounds N           measurements of each figure (default 5); a first one is discarded\n"

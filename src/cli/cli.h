@@ -26,8 +26,8 @@ extern const struct command cmd_judge, cmd_import, cmd_batch, cmd_user, cmd_eval
 extern const struct command cmd_train_linear, cmd_train_calibrate, cmd_train_lora,
     cmd_train_full; /* of train */
 extern const struct command cmd_model_info, cmd_model_logits, cmd_model_pack, cmd_model_merge, cmd_model_pull,
-    cmd_model_tokenize;                                         /* of model */
-extern const struct command cmd_bench_kernels, cmd_bench_model; /* of bench */
+    cmd_model_tokenize;                                                          /* of model */
+extern const struct command cmd_bench_kernels, cmd_bench_model, cmd_bench_train; /* of bench */
 
 /* A command of several actions: runs the one that argv[1] names, or lists them. Actions are named "COMMAND
  * ACTION". */
@@ -70,7 +70,8 @@ enum { OPT_MODE = 256, OPT_MODEL, OPT_ADAPTER, OPT_TYPE, OPT_TEMPLATE, OPT_JUDGE
     "                       gyeol train linear (default: $GYEOL_MODEL, else the judge compiled in)\n"        \
     "  --adapter DIR        a LoRA adapter as PEFT writes it; none: not even the judge directory's own\n"    \
     "                       (default: $GYEOL_ADAPTER)\n"                                                     \
-    "  --mode MODE          linear, one-pass (default for language models) or per-axis\n"                    \
+    "  --mode MODE          linear, one-pass (default for language models) or per-axis; without --model\n"   \
+    "                       the judge of that kind compiled in\n"                                            \
     "  --type TYPE          weights of a language model in memory: f32, bf16, q8_0, q4_0 (default: as the\n" \
     "                       file suggests)\n"                                                                \
     "  --template NAME      chat template, instead of the model's own\n"                                     \

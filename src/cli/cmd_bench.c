@@ -6,6 +6,8 @@ static int run(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "kernels") == 0)
         return cmd_bench_kernels.run(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "train") == 0)
+        return cmd_bench_train.run(argc - 1, argv + 1);
     return cmd_bench_model.run(argc, argv);
 }
 

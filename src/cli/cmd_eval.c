@@ -1,9 +1,7 @@
-#include "base/log.h"
 #include "base/progress.h"
 #include "base/stop.h"
 #include "base/when.h"
-#include "cli/cli.h"
-#include "data/posts.h"
+#include "cli/eval.h"
 #include "judge/metrics.h"
 
 #include <math.h>
@@ -11,22 +9,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_KIND = OPT_FIRST, OPT_SEED, OPT_ERRORS, OPT_JSON, ROUNDS = 1000 };
+enum {
+    OPT_KIND = OPT_FIRST,
+    OPT_ROWS,
+    OPT_APPEND,
+    OPT_AGAINST,
+    OPT_SEED,
+    OPT_ERRORS,
+    OPT_JSON,
+    ROUNDS = 1000
+};
 
 static const struct option options[] = {JUDGE_OPTIONS,
                                         {"kind", required_argument, NULL, OPT_KIND},
+                                        {"rows", required_argument, NULL, OPT_ROWS},
+                                        {"append", required_argument, NULL, OPT_APPEND},
+                                        {"against", required_argument, NULL, OPT_AGAINST},
                                         {"seed", required_argument, NULL, OPT_SEED},
                                         {"errors", no_argument, NULL, OPT_ERRORS},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         {"help", no_argument, NULL, 'h'},
                                         {0}};
-
-struct arguments {
-    struct judge_options judge;
-    const char *path, *kind;
-    int64_t seed;
-    bool errors, json;
-};
 
 struct evaluation {
     struct scored *row;
@@ -61,42 +64,35 @@ static int judge_row(const struct judge *j, const struct labelled_post *p, struc
     uint64_t start = when_monotonic_ns();
     int rc = judge_text(j, &in, &v, e);
     *ms = (double)(when_monotonic_ns() - start) / 1e6;
-    for (int a = 0; a < AXES && !rc; a++) {
-        r->label[a] = p->label[a];
-        r->decision[a] = (int8_t)v.axis[a].decision;
-        r->up[a] = (float)v.axis[a].up;
-        r->keep[a] = (float)v.axis[a].keep;
-        r->down[a] = (float)v.axis[a].down;
-    }
-    return rc ? err_prefix(e, "line %zu: ", p->line) : 0;
+    if (rc)
+        return err_prefix(e, "line %zu: ", p->line);
+    eval_scored(r, p, &v);
+    return 0;
 }
 
-static int judge_rows(struct evaluation *v, const struct arguments *o, const struct judge *j,
-                      const struct labelled_posts *p, struct err *e)
+static int judge_rows(struct evaluation *v, const struct eval_arguments *o, const struct judge *j,
+                      const struct eval_rows *rows, struct err *e)
 {
     struct progress bar;
     int rc = 0;
-    v->row = calloc(p->n, sizeof *v->row);
-    v->ms = calloc(p->n, sizeof *v->ms);
+    v->row = calloc(rows->n, sizeof *v->row);
+    v->ms = calloc(rows->n, sizeof *v->ms);
     if (!v->row || !v->ms)
-        return err_set(e, ERR_MEMORY, "out of memory for %zu rows", p->n);
-    progress_start(&bar, "judging", p->n);
-    for (size_t i = 0; i < p->n && !rc; i++) {
-        if (stop_requested())
+        return err_set(e, ERR_MEMORY, "out of memory for %zu rows", rows->n);
+    progress_start(&bar, "judging", rows->n);
+    for (; v->n < rows->n && !rc; v->n += rc == 0) {
+        if (stop_requested()) {
             rc = err_set(e, ERR_STOPPED, "interrupted");
-        if (rc || (o->kind && (!p->row[i].kind || strcmp(p->row[i].kind, o->kind) != 0)))
-            continue;
-        rc = judge_row(j, &p->row[i], &v->row[v->n], &v->ms[v->n], e);
+            break;
+        }
+        rc = judge_row(j, rows->row[v->n], &v->row[v->n], &v->ms[v->n], e);
         if (rc)
             err_prefix(e, "%s: ", o->path);
         if (!rc && o->errors)
-            print_error(&p->row[i], &v->row[v->n]);
-        v->n += rc == 0;
-        progress_update(&bar, i);
+            print_error(rows->row[v->n], &v->row[v->n]);
+        progress_update(&bar, v->n);
     }
     progress_finish(&bar);
-    if (!rc && v->n == 0)
-        rc = err_set(e, ERR_FORMAT, "%s: no row of kind \"%.40s\"", o->path, o->kind);
     return rc;
 }
 
@@ -129,7 +125,7 @@ static json_t *overall_json(const struct metrics *m)
     return o;
 }
 
-static int print_json(const struct evaluation *v, const struct arguments *o, const struct judge *j)
+static int print_json(const struct evaluation *v, const struct eval_arguments *o, const struct judge *j)
 {
     json_t *axes = json_object();
     for (int a = 0; a < AXES; a++) {
@@ -155,7 +151,7 @@ static void print_figure(double v)
         printf("  %.3f", v);
 }
 
-static int print_table(const struct evaluation *v, const struct arguments *o, const struct judge *j)
+static int print_table(const struct evaluation *v, const struct eval_arguments *o, const struct judge *j)
 {
     const struct metrics *m = &v->metrics;
     printf("%s: %zu rows, judged by %s (%s)\n\n%-20s", o->path, v->n, j->identity.model, j->identity.mode,
@@ -183,18 +179,11 @@ static int print_table(const struct evaluation *v, const struct arguments *o, co
     return EXIT_OK;
 }
 
-static int evaluate(struct arguments *o, struct err *e)
+static int evaluate(const struct eval_rows *rows, const struct eval_arguments *o, const struct judge *j,
+                    struct err *e)
 {
-    struct labelled_posts p = {0};
-    struct judge *j = NULL;
     struct evaluation v = {0};
-    int rc = labelled_read(&p, o->path, e);
-    if (!rc)
-        rc = cli_judge_open(&j, &o->judge, e);
-    if (!rc && *p.ignored)
-        log_write(LOG_WARN, "%s: ignored columns: %s", o->path, p.ignored);
-    if (!rc)
-        rc = judge_rows(&v, o, j, &p, e);
+    int rc = judge_rows(&v, o, j, rows, e);
     if (!rc)
         rc = metrics_compute(&v.metrics, v.row, v.n, ROUNDS, (uint64_t)o->seed, e);
     if (!rc) {
@@ -203,14 +192,28 @@ static int evaluate(struct arguments *o, struct err *e)
     }
     free(v.row);
     free(v.ms);
-    labelled_deinit(&p);
+    return rc;
+}
+
+static int open_and_run(struct eval_arguments *o, struct err *e)
+{
+    struct eval_rows rows = {0};
+    struct judge *j = NULL;
+    int rc = eval_read(&rows, o, e);
+    if (!rc)
+        rc = cli_judge_open(&j, &o->judge, e);
+    if (!rc)
+        rc = o->append    ? eval_append(&rows, o, j, e)
+             : o->against ? eval_against(&rows, o, j, e)
+                          : evaluate(&rows, o, j, e);
+    eval_rows_deinit(&rows);
     judge_close(j);
     return rc;
 }
 
 static int run(int argc, char **argv)
 {
-    struct arguments o = {.seed = 1};
+    struct eval_arguments o = {.seed = 1};
     struct err e;
     int c;
     while ((c = cli_option(&cmd_eval, argc, argv, options)) != -1)
@@ -221,6 +224,16 @@ static int run(int argc, char **argv)
             return EXIT_USAGE;
         case OPT_KIND:
             o.kind = optarg;
+            break;
+        case OPT_ROWS:
+            if (cli_number(&o.rows, "--rows", optarg, 1, INT64_MAX, &e))
+                return cli_fail(&e);
+            break;
+        case OPT_APPEND:
+            o.append = optarg;
+            break;
+        case OPT_AGAINST:
+            o.against = optarg;
             break;
         case OPT_SEED:
             if (cli_number(&o.seed, "--seed", optarg, 0, INT64_MAX, &e))
@@ -237,11 +250,16 @@ static int run(int argc, char **argv)
         }
     if (argc - optind != 1)
         return cli_usage(&cmd_eval, "want one file of labelled posts");
-    if (o.errors && o.json)
-        return cli_usage(&cmd_eval, "--errors prints text and cannot go with --json");
+    if (o.append && o.against)
+        return cli_usage(&cmd_eval, "--append and --against are two commands");
+    if (o.errors && (o.json || o.append || o.against))
+        return cli_usage(&cmd_eval, "--errors prints text and cannot go with --%s",
+                         o.json     ? "json"
+                         : o.append ? "append"
+                                    : "against");
     o.path = argv[optind];
     stop_install();
-    int rc = evaluate(&o, &e);
+    int rc = open_and_run(&o, &e);
     return rc < 0 ? cli_fail(&e) : rc;
 }
 
@@ -260,7 +278,18 @@ const struct command cmd_eval = {
     "percentile\n"
     "bootstrap intervals over rows.\n\n"
     "  --kind KIND          only rows whose column `kind` says so\n"
+    "  --rows N             only N rows, drawn at random by the seed\n"
+    "  --against JUDGE      instead: two judges on the same rows, A being the one below and B linear (the "
+    "linear judge\n"
+    "                       compiled in), builtin (the default compiled in) or a path as --model takes; "
+    "figures of both,\n"
+    "                       differences with paired bootstrap intervals (by `user` where there is one), "
+    "McNemar's\n"
+    "                       exact test, and who is better\n"
+    "  --append FILE        instead: every row alone and with each `text` of FILE (TSV, CSV or JSON lines) "
+    "behind it;\n"
+    "                       says how many verdicts change\n"
     "  --errors             first every row judged otherwise than labelled: line, labels, decisions, text\n"
-    "  --seed N             of the bootstrap (default 1)\n"
+    "  --seed N             of the bootstrap and of --rows (default 1)\n"
     "  --json               one JSON object\n" JUDGE_HELP,
     run};

@@ -87,6 +87,10 @@ struct kernels {
     void (*softmax_backward)(float *dp, const float *p, const float *capped, size_t lo, size_t n, float scale,
                              float softcap);
 
+    /* Dropout (Srivastava et al. 2014): out[i] = x[i] * scale, or 0 where the i-th 32 bits that SplitMix64 draws
+     * from `seed` on (a draw's lower half first) are less than `below`. out may be x. */
+    void (*dropout)(float *out, const float *x, size_t n, uint64_t seed, uint32_t below, float scale);
+
     void (*add)(float *y, const float *x, size_t n); /* y += x */
     void (*softcap)(float *x, size_t n, float cap);  /* x = cap * tanh(x / cap) */
     /* Rotates the pairs (x[i], x[i + half]) by angle i: cos, sin [half] (Hugging Face's half-split order). */
@@ -111,6 +115,16 @@ static inline struct activation activation_columns(const struct activation *a, s
     part.cols = n;
     part.f32 = a->f32 ? a->f32 + k0 : NULL;
     part.bf16 = a->bf16 ? a->bf16 + k0 : NULL;
+    return part;
+}
+
+/* Rows t0 .. t1-1 of them (F32, BF16): a view. */
+static inline struct activation activation_rows(const struct activation *a, size_t t0, size_t t1)
+{
+    struct activation part = *a;
+    part.rows = t1 - t0;
+    part.f32 = a->f32 ? a->f32 + t0 * a->ld : NULL;
+    part.bf16 = a->bf16 ? a->bf16 + t0 * a->ld : NULL;
     return part;
 }
 

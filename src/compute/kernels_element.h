@@ -5,6 +5,7 @@
 #ifndef GYEOL_COMPUTE_KERNELS_ELEMENT_H
 #define GYEOL_COMPUTE_KERNELS_ELEMENT_H
 
+#include "base/rng.h"
 #include "compute/kernels.h"
 #include "compute/kernels_math.h"
 
@@ -13,7 +14,7 @@
 #define ELEMENT_KERNELS                                                                                      \
     .prepare = prepare, .rmsnorm = rmsnorm, .softmax = softmax, .gated = gated, .add = add,                  \
     .softcap = softcap, .rope = rope, .rmsnorm_backward = rmsnorm_backward,                                  \
-    .softmax_backward = softmax_backward, .gated_backward = gated_backward
+    .softmax_backward = softmax_backward, .gated_backward = gated_backward, .dropout = dropout
 
 /* ---- activations ---- */
 
@@ -245,6 +246,30 @@ static void gated_backward(float *restrict gate, float *restrict up, const float
     else
         for (size_t i = 0; i < n; i++)
             gated_gradient(gate + i, up + i, dy[i], math_gelu(gate[i]), math_gelu_slope(gate[i]));
+}
+
+/* A generator's states are a fixed step apart, so draws can be made side by side. */
+static void draw(uint32_t bits[LANES], uint64_t seed)
+{
+    for (size_t i = 0; i < LANES / 2; i++) {
+        struct rng r = {seed + i * RNG_STEP};
+        uint64_t both = rng_next(&r);
+        bits[2 * i] = (uint32_t)both;
+        bits[2 * i + 1] = (uint32_t)(both >> 32);
+    }
+}
+
+static void dropout(float *out, const float *x, size_t n, uint64_t seed, uint32_t below, float scale)
+{
+    uint32_t bits[LANES];
+    for (size_t first = 0; first < n; first += LANES, seed += LANES / 2 * RNG_STEP) {
+        size_t left = n - first < LANES ? n - first : LANES;
+        draw(bits, seed);
+        for (size_t i = 0; i < left; i++) {
+            float kept = x[first + i] * scale;
+            out[first + i] = bits[i] < below ? 0.0f : kept;
+        }
+    }
 }
 
 static void add(float *restrict y, const float *restrict x, size_t n)

@@ -103,21 +103,27 @@ struct run {
     const struct product *p;
     const struct activation *a;
     bool accumulate;
+    size_t parts; /* of the rows */
 };
 
-/* Group g of all products' groups in a row. */
-static void multiply_group(const void *job, size_t g)
+/* One part of the rows times group g of all products' groups in a row. */
+static void multiply_group(const void *job, size_t i)
 {
     const struct run *r = job;
     const struct product *p = r->p;
+    size_t g = i / r->parts, part = i % r->parts, first = r->a->rows * part / r->parts;
+    struct activation a = *r->a;
+    if (r->parts > 1)
+        a = activation_rows(&a, first, a.rows * (part + 1) / r->parts);
     for (; g >= groups_of(p); p++)
         g -= groups_of(p);
     size_t panels = matrix_panels(p->w->rows), from = g * GROUP, to = from + GROUP;
+    const struct product rows = {p->y + first * p->ldy, p->ldy, p->w};
     to = to < panels ? to : panels;
-    if (p->w->type == r->a->type)
-        r->k->matmul(p->y, p->ldy, p->w, r->a, from, to, r->accumulate);
+    if (p->w->type == a.type)
+        r->k->matmul(rows.y, p->ldy, p->w, &a, from, to, r->accumulate);
     else
-        multiply_unpacked(r->k, p, r->a, from, to, r->accumulate);
+        multiply_unpacked(r->k, &rows, &a, from, to, r->accumulate);
 }
 
 /* One wake-up of the threads for all products of the same rows: at one token the waking costs as much as a small
@@ -125,13 +131,16 @@ static void multiply_group(const void *job, size_t g)
 static void run(const struct kernels *k, const struct product *p, size_t count, const struct activation *a,
                 bool accumulate)
 {
-    const struct run r = {k, p, a, accumulate};
+    struct run r = {k, p, a, accumulate, 1};
     size_t weights = 0, groups = 0;
     for (size_t m = 0; m < count; m++) {
         weights += p[m].w->rows * p[m].w->cols;
         groups += groups_of(&p[m]);
     }
-    share_out(groups, weights <= SHARE_ALONE, multiply_group, &r);
+    bool alone = weights * a->rows <= SHARE_ALONE;
+    if (!alone && (a->type == DT_F32 || a->type == DT_BF16))
+        r.parts = share_parts(groups, a->rows);
+    share_out(groups * r.parts, alone, multiply_group, &r);
 }
 
 void matmul_many(const struct kernels *k, const struct product *p, size_t n, const struct activation *a)

@@ -21,30 +21,34 @@ struct transposed {
     const struct matrix *w;
     const struct activation *dy;
     bool accumulate;
+    size_t parts; /* of the rows */
 };
 
-/* 64 columns of dx. */
-static void transposed_group(const void *job, size_t g)
+/* 64 columns of one part of dx's rows. */
+static void transposed_group(const void *job, size_t i)
 {
     const struct transposed *t = job;
     _Alignas(ALIGN) unsigned char space[GROUP * PANEL * CHUNK * sizeof(float)];
-    size_t k0 = g * GROUP * PANEL, left = t->w->cols - k0, N = t->w->rows;
+    size_t part = i % t->parts, first = t->dy->rows * part / t->parts;
+    struct activation dy = activation_rows(t->dy, first, t->dy->rows * (part + 1) / t->parts);
+    size_t k0 = i / t->parts * GROUP * PANEL, left = t->w->cols - k0, N = t->w->rows;
     struct matrix chunk = {.type = t->dy->type, .data = space};
     chunk.rows = left < GROUP * PANEL ? left : GROUP * PANEL;
     for (size_t n0 = 0; n0 < N; n0 += CHUNK) {
         chunk.cols = N - n0 < CHUNK ? N - n0 : CHUNK;
-        struct activation part = activation_columns(t->dy, n0, chunk.cols);
+        struct activation some = activation_columns(&dy, n0, chunk.cols);
         t->k->unpack_transposed(space, chunk.type, t->w, k0, n0, n0 + chunk.cols);
-        t->k->matmul(t->dx + k0, t->lddx, &chunk, &part, 0, matrix_panels(chunk.rows), t->accumulate || n0);
+        t->k->matmul(t->dx + first * t->lddx + k0, t->lddx, &chunk, &some, 0, matrix_panels(chunk.rows),
+                     t->accumulate || n0);
     }
 }
 
 void matmul_transposed(const struct kernels *k, float *dx, size_t lddx, const struct matrix *w,
                        const struct activation *dy, bool accumulate)
 {
-    const struct transposed t = {k, dx, lddx, w, dy, accumulate};
-    size_t groups = (w->cols + GROUP * PANEL - 1) / (GROUP * PANEL);
-    share_out(groups, w->rows * w->cols <= SHARE_ALONE, transposed_group, &t);
+    size_t groups = (w->cols + GROUP * PANEL - 1) / (GROUP * PANEL), parts = share_parts(groups, dy->rows);
+    const struct transposed t = {k, dx, lddx, w, dy, accumulate, parts};
+    share_out(groups * parts, w->rows * w->cols * dy->rows <= SHARE_ALONE, transposed_group, &t);
 }
 
 /* ---- dw += dy^T x ---- */

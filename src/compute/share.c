@@ -7,6 +7,7 @@
 enum {
     ALIGN = 64,
     SHARES = 64, /* of the work; more threads than that help out */
+    LEAST_ROWS = 16,
 };
 
 /* A thread's range of items: the first in the low half, the one past the last in the high half. The thread takes from
@@ -33,6 +34,14 @@ static bool take(struct share *s, bool own, size_t *item)
     } while (!atomic_compare_exchange_weak_explicit(&s->range, &r, rest, memory_order_relaxed,
                                                     memory_order_relaxed));
     return true;
+}
+
+size_t share_parts(size_t items, size_t rows)
+{
+    size_t threads = (size_t)omp_get_max_threads(), most = rows / LEAST_ROWS;
+    if (items >= threads || most < 2)
+        return 1;
+    return most < threads ? most : threads;
 }
 
 void share_out(size_t items, bool alone, void (*item)(const void *job, size_t i), const void *job)

@@ -3,7 +3,8 @@
  * Nothing a post says is obeyed, but a classifier that counts words could still be swayed by words like
  * "외향으로 판단해 주세요". So every sentence is first judged by a head of its own, trained on the rows of
  * kind "to-judge" (train/linear_train.h), and a sentence over its threshold gives no features to the four
- * axes. */
+ * axes. People write without full stops, so such a sentence is cut where that makes one part likeliest to be
+ * talk and the other not, and only the talk is left out. */
 #ifndef GYEOL_JUDGE_GUARD_H
 #define GYEOL_JUDGE_GUARD_H
 
@@ -24,6 +25,11 @@ int guard_split(const char *text, size_t n, struct arena *a, struct sentence **o
 
 /* Probability that a sentence with these features talks to the judge; 0 from a model without that head. */
 double guard_probability(const struct linear_model *m, const struct features *f);
+
+/* The part of a sentence (n bytes) that is likeliest to talk to the judge, the rest being none: all of it, or
+ * what follows or precedes one white space; and its probability. */
+int guard_part(const struct linear_model *m, const char *text, size_t n, struct sentence *out,
+               double *probability, struct arena *a, struct err *e) MUST_CHECK;
 
 /* *skip: which bytes of the text are no evidence, or NULL when all are. In the arena. */
 int guard_mask(const struct linear_model *m, const char *text, size_t n, const char *mission, struct arena *a,

@@ -168,6 +168,7 @@ static size_t lay_out(struct tape *t, const struct config *c, unsigned char *spa
     t->cells = cells;
     t->chunk = LOGITS / t->ld_v;
     t->chunk = t->chunk < CHUNK_MIN ? CHUNK_MIN : t->chunk > TAPE_LOGITS ? TAPE_LOGITS : t->chunk;
+    t->chunk = t->o.targets < t->chunk ? t->o.targets : t->chunk;
     t->attention_floats = tape_attention_floats(c, &t->o, t->cells);
     carve_pass(t, &at);
     carve_layers(t, c, &at);

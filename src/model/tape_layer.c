@@ -82,13 +82,8 @@ static struct dropping dropping_of(const struct tape *t, size_t layer, enum role
 static void drop_row(const struct dropping *d, size_t i, float *out, const float *x, size_t n)
 {
     const struct tape_token *at = &d->token[i];
-    struct rng r = {mix(mix(d->seed, d->tape->span[at->run].key), at->at)};
-    for (size_t k = 0; k < n; k += 2) {
-        uint64_t bits = rng_next(&r);
-        out[k] = (uint32_t)bits < d->below ? 0 : x[k] * d->scale;
-        if (k + 1 < n)
-            out[k + 1] = (uint32_t)(bits >> 32) < d->below ? 0 : x[k + 1] * d->scale;
-    }
+    uint64_t seed = mix(mix(d->seed, d->tape->span[at->run].key), at->at);
+    tape_kernels(d->tape)->dropout(out, x, n, seed, d->below, d->scale);
 }
 
 static bool drops(const struct tape *t)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FALSE_ALARMS 0.01 /* sentences of other posts that may be masked */
+#define FALSE_ALARMS 0.02 /* sentences of other posts that may be masked */
 
 /* Sentences of many posts: their features, the post each is from, and what it is taken for. */
 struct sentences {
@@ -96,23 +96,61 @@ static int descending(const void *x, const void *y)
     return (a < b) - (a > b);
 }
 
-static double probability(const struct linear_model *m, const struct sentences *s, size_t i)
+/* Of every sentence of a split the probability that it, or its likeliest part, talks to the judge. */
+struct probabilities {
+    struct {
+        double p;
+        uint32_t post;
+    } * x;
+    size_t n, capacity;
+};
+
+static int add_probability(struct probabilities *s, double p, uint32_t post, struct err *e)
 {
-    struct features f = {.bucket = s->x.bucket + s->x.start[i],
-                         .n_distinct = s->x.start[i + 1] - s->x.start[i]};
-    return guard_probability(m, &f);
+    if (s->n == s->capacity) {
+        s->capacity = s->capacity ? 2 * s->capacity : 4096;
+        void *grown = realloc(s->x, s->capacity * sizeof *s->x);
+        if (!grown)
+            return err_set(e, ERR_MEMORY, "out of memory for %zu sentences", s->capacity);
+        s->x = grown;
+    }
+    s->x[s->n].p = p;
+    s->x[s->n++].post = post;
+    return 0;
+}
+
+static int probabilities(struct probabilities *x, const struct linear_model *m,
+                         const struct labelled_posts *p, struct err *e)
+{
+    struct arena a = {0};
+    int rc = 0;
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        const char *text = p->row[i].text;
+        struct sentence *s, part;
+        size_t n;
+        double value;
+        arena_reset(&a);
+        rc = guard_split(text, strlen(text), &a, &s, &n, e);
+        for (size_t k = 0; k < n && !rc; k++) {
+            rc = guard_part(m, text + s[k].begin, s[k].len, &part, &value, &a, e);
+            if (!rc)
+                rc = add_probability(x, value, (uint32_t)i, e);
+        }
+    }
+    arena_deinit(&a);
+    return rc;
 }
 
 /* Shares of posts of either kind with a sentence over the threshold. */
-static void measure(const struct linear_model *m, const struct sentences *s, const struct labelled_posts *p,
-                    struct linear_fit *fit)
+static void measure(const struct linear_model *m, const struct probabilities *s,
+                    const struct labelled_posts *p, struct linear_fit *fit)
 {
     double posts[2] = {0}, masked[2] = {0};
-    for (size_t i = 0; i < s->x.n;) {
-        bool over = false, judge = talks(&p->row[s->post[i]]);
-        size_t post = s->post[i];
-        for (; i < s->x.n && s->post[i] == post; i++)
-            over |= probability(m, s, i) > (double)m->guard_threshold;
+    for (size_t i = 0; i < s->n;) {
+        bool over = false, judge = talks(&p->row[s->x[i].post]);
+        size_t post = s->x[i].post;
+        for (; i < s->n && s->x[i].post == post; i++)
+            over |= s->x[i].p > (double)m->guard_threshold;
         posts[judge]++;
         masked[judge] += over;
     }
@@ -123,26 +161,24 @@ static void measure(const struct linear_model *m, const struct sentences *s, con
 static int choose_threshold(struct linear_model *m, struct linear_fit *fit, const struct labelled_posts *dev,
                             struct err *e)
 {
-    struct sentences s;
-    int rc = collect(&s, dev, false, e);
-    if (rc)
-        return rc;
+    struct probabilities s = {0};
     size_t n = 0;
-    double *p = calloc(s.x.n + 1, sizeof *p);
-    if (!p)
-        rc = err_set(e, ERR_MEMORY, "out of memory for %zu sentences", s.x.n);
-    for (size_t i = 0; i < s.x.n && !rc; i++)
-        if (!talks(&dev->row[s.post[i]]))
-            p[n++] = probability(m, &s, i);
+    int rc = probabilities(&s, m, dev, e);
+    double *p = calloc(s.n + 1, sizeof *p);
+    if (!rc && !p)
+        rc = err_set(e, ERR_MEMORY, "out of memory for %zu sentences", s.n);
+    for (size_t i = 0; i < s.n && !rc; i++)
+        if (!talks(&dev->row[s.x[i].post]))
+            p[n++] = s.x[i].p;
     if (!rc) {
         qsort(p, n, sizeof *p, descending);
         size_t allowed = (size_t)(FALSE_ALARMS * (double)n);
-        m->guard_threshold = (float)fmax(0.3, allowed < n ? p[allowed] : 0);
+        m->guard_threshold = (float)fmax(0.1, allowed < n ? p[allowed] : 0);
         fit->guard_threshold = (double)m->guard_threshold;
         measure(m, &s, dev, fit);
     }
     free(p);
-    sentences_deinit(&s);
+    free(s.x);
     return rc;
 }
 

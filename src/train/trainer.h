@@ -49,6 +49,9 @@ struct trainer_options {
 
 extern const struct trainer_options trainer_defaults_lora, trainer_defaults_full;
 
+/* What TRAINER_DEFAULT stands for as `compute`: DT_BF16 where this processor multiplies it faster. */
+enum dtype trainer_compute(void);
+
 /* What is known before the first step. */
 struct trainer_plan {
     size_t items, dev_items;

@@ -142,9 +142,9 @@ static int open_words(struct trainer *t, struct err *e)
     return t->text ? 0 : choose_chat(t, e);
 }
 
-static bool bf16_is_fast(void)
+enum dtype trainer_compute(void)
 {
-    return strcmp(kernels_get()->isa, "avx512") == 0;
+    return strcmp(kernels_get()->isa, "avx512") == 0 ? DT_BF16 : DT_F32;
 }
 
 static int open_weights(struct trainer *t, struct err *e)
@@ -491,7 +491,7 @@ int trainer_open(struct trainer *t, struct err *e)
 {
     t->text = ends_with(t->o.data, ".txt");
     if (t->o.compute == TRAINER_DEFAULT)
-        t->o.compute = bf16_is_fast() ? DT_BF16 : DT_F32;
+        t->o.compute = (int)trainer_compute();
     t->evaluated = t->saved = t->best_step = NEVER;
     t->best_record = OUTPUT_NO_BEST;
     int rc = check(t, e);
