@@ -82,9 +82,7 @@ static int make_plan(struct plan *p, const struct judge_options *o, struct err *
 
 /* --- the parts */
 
-/* The cheapest type that loses nothing to speak of: 4- and 8-bit files as they are, k-quants as 8-bit, others
- * bf16. */
-static enum model_type natural_type(const struct checkpoint *c)
+enum model_type engine_type(const struct checkpoint *c)
 {
     const struct weight *w = checkpoint_weight(c, ROLE_GATE, 0);
     switch (w->tensor.type) {
@@ -107,7 +105,7 @@ static int choose_type(enum model_type *type, const struct plan *p, const struct
     int rc = name ? 0 : fields_string(&p->model.fields, "type", &name, e);
     if (rc)
         return rc;
-    int t = name ? model_type_parse(name) : (int)natural_type(c);
+    int t = name ? model_type_parse(name) : (int)engine_type(c);
     if (t < 0 || t == MODEL_NF4)
         return o->type ? err_set(e, ERR_USAGE, "--type %.40s: want %s", name, want)
                        : fields_bad(&p->model.fields, "type", want, e);

@@ -37,6 +37,10 @@ struct engine {
 int engine_open(struct engine **out, const struct judge_options *o, struct err *e) MUST_CHECK;
 void engine_close(struct engine *g); /* NULL allowed */
 
+/* The type a checkpoint is served in unless told otherwise, the cheapest that loses nothing to speak of: 4- and
+ * 8-bit files as they are, k-quants as 8-bit, others bf16. */
+enum model_type engine_type(const struct checkpoint *c);
+
 /* An uncalibrated engine over weights that are being trained: model, adapter (NULL: none) and tokenizer are the
  * caller's and stay open; it has no home. The prefix is computed by engine_refresh, each time after they
  * changed. chat: as prompt_init takes it. */

@@ -152,6 +152,16 @@ size_t trainer_bytes(const struct trainer *t)
     return all_bytes(t, base_type(t), &t->capacity);
 }
 
+/* At the end, the trainer gone: the judge of the run, its weights mapped. */
+static size_t judge_bytes(const struct trainer *t)
+{
+    bool own = t->o.full || !t->source.checkpoint;
+    enum model_type type = own ? MODEL_BF16 : engine_type(t->source.checkpoint);
+    if (t->text)
+        return 0;
+    return sum(sum(model_block_bytes(&t->config, type), session_bytes(t->engine->session)), OTHER);
+}
+
 /* ---- what would fit ---- */
 
 static struct tape_options with_batch(const struct trainer *t, size_t batch)
@@ -206,6 +216,7 @@ int trainer_fits(struct trainer *t, struct err *e)
 int trainer_forecast(struct trainer *t, struct trainer_plan *plan, struct err *e)
 {
     double steps, evaluating;
+    size_t training = trainer_bytes(t), judge = judge_bytes(t);
     int rc = trainer_forecast_time(t, &steps, &evaluating, e);
     *plan = (struct trainer_plan){
         .items = t->corpus->n,
@@ -216,7 +227,7 @@ int trainer_forecast(struct trainer *t, struct trainer_plan *plan, struct err *e
         .eval_every = t->o.eval_every,
         .parameters = t->p->count,
         .weights = t->model->block_bytes,
-        .bytes = trainer_bytes(t),
+        .bytes = training > judge ? training : judge,
         .available = t->available,
         .tokens_per_epoch = t->tokens,
         .seconds = steps,

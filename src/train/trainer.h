@@ -58,7 +58,7 @@ struct trainer_plan {
     uint64_t steps, per_epoch, first; /* first: steps done already, by an earlier run */
     uint64_t eval_every;
     size_t parameters, weights;  /* trained; bytes of the base */
-    size_t bytes, available;     /* memory the run will take, and what there is */
+    size_t bytes, available;     /* resident at most, mapped files included; memory there is */
     double seconds, dev_seconds; /* forecast: of the steps to come; of evaluating and calibrating */
     double tokens_per_epoch;
     const char *compute, *isa;

@@ -232,7 +232,7 @@ static uint64_t choose_eval_every(const struct trainer *t)
 {
     uint64_t whole = (uint64_t)t->o.batch * t->o.accumulate, every = t->per_epoch / 2;
     uint64_t dev = t->text ? (t->dev_text ? t->dev_text->n : 0) : t->dev.n;
-    uint64_t tenth = rounded_up(10 * dev, 3 * whole), most = t->steps / EVALUATIONS;
+    uint64_t tenth = rounded_up(10 * dev, 3 * whole), most = rounded_up(t->steps, EVALUATIONS);
     every = every > tenth ? every : tenth;
     every = every < most ? every : most;
     return every ? every : 1;
