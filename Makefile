@@ -21,13 +21,17 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 EMBED := $(BUILD)/obj/embed.o
 LIB_OBJ := $(call obj,$(SRC)) $(EMBED)
 MODEL := models/linear/linear.gyl
+MINI := $(addprefix models/mini/,mini.gguf gyeol.json)
+# The judge where nobody names one: linear, or mini. Both are compiled in.
+DEFAULT_JUDGE := linear
 
 .SECONDARY:
-.PHONY: all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
+.PHONY: FORCE all test lint asan fuzz fuzz-short bench install uninstall clean linear-model data-check help format
 all: $(BUILD)/gyeol $(BUILD)/libgyeol.a $(BUILD)/libgyeol.so $(if $(MPI),$(BUILD)/mpi/gyeol)
 
 help:
 	@echo 'make                 build/gyeol, libgyeol.a, libgyeol.so'
+	@echo 'make DEFAULT_JUDGE=mini  models/mini judges where nobody names a judge (default: linear)'
 	@echo 'make MPI=1           build/mpi/gyeol as well, whose training runs under mpirun'
 	@echo 'make test            every test that this machine can run'
 	@echo 'make lint            format, include direction, cppcheck, complexity, file size'
@@ -57,22 +61,37 @@ $(BUILD)/obj/%.o: %.c Makefile
 	$(call say,CC $<)
 	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
 
-# Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL.
+# Files that travel inside the binary: NAME_begin .. NAME_end, then a NUL. Text: NAME.
 define incbin
 printf '.hidden %s_begin\n.hidden %s_end\n.global %s_begin\n.global %s_end\n.balign 64\n%s_begin:\n.incbin "%s"\n%s_end:\n.byte 0\n' \
   $(1) $(1) $(1) $(1) $(1) $(2) $(1)
 endef
+asciz = printf '.hidden %s\n.global %s\n%s:\n.asciz "%s"\n' $(1) $(1) $(1) "$(2)"
+digest = $(call asciz,$(1)_sha256,$$(sha256sum $(2) | cut -c1-64))
+# What travels: linear judge, GGUF file and notes of the language model, the default mode.
+define embed
+@mkdir -p $(@D)
+@{ printf '.section .rodata\n'; $(call incbin,sqlite_sql,src/store/sqlite.sql); \
+   $(call incbin,linear_model,$(1)); $(call digest,linear_model,$(1)); \
+   $(call incbin,mini_model,$(2)); $(call digest,mini_model,$(2)); $(call incbin,mini_notes,$(3)); \
+   $(call asciz,default_mode,$(4)); printf '.section .note.GNU-stack,"",%%progbits\n'; } > $@
+endef
+mode_linear := linear
+mode_mini := one-pass
+DEFAULT_MODE := $(or $(mode_$(DEFAULT_JUDGE)),$(error DEFAULT_JUDGE=$(DEFAULT_JUDGE): want linear or mini))
 # Without a trained model (only while one is being made) an empty file stands in and the judge says so.
-EMBEDDED_MODEL := $(or $(wildcard $(MODEL)),$(BUILD)/obj/empty)
-$(BUILD)/obj/embed.S: src/store/sqlite.sql $(wildcard $(MODEL)) Makefile
+or_empty = $(or $(wildcard $(1)),$(BUILD)/obj/empty)
+$(BUILD)/obj/empty:
 	@mkdir -p $(@D)
-	@: > $(BUILD)/obj/empty
-	@{ printf '.section .rodata\n'; $(call incbin,sqlite_sql,src/store/sqlite.sql); \
-	   $(call incbin,linear_model,$(EMBEDDED_MODEL)); \
-	   printf '.hidden linear_model_sha256\n.global linear_model_sha256\nlinear_model_sha256:\n.asciz "%s"\n' \
-	     "$$(sha256sum $(EMBEDDED_MODEL) | cut -c1-64)"; \
-	   printf '.section .note.GNU-stack,"",%%progbits\n'; } > $@
-$(EMBED): $(BUILD)/obj/embed.S
+	@: > $@
+# Changes when the default does.
+$(BUILD)/obj/default_mode: FORCE
+	@mkdir -p $(@D)
+	@echo $(DEFAULT_MODE) | cmp -s - $@ || echo $(DEFAULT_MODE) > $@
+$(BUILD)/obj/embed.S: src/store/sqlite.sql $(call or_empty,$(MODEL)) $(foreach f,$(MINI),$(call or_empty,$(f))) \
+  $(BUILD)/obj/default_mode Makefile
+	$(call embed,$(call or_empty,$(MODEL)),$(call or_empty,$(word 1,$(MINI))),$(call or_empty,$(word 2,$(MINI))),$(DEFAULT_MODE))
+$(BUILD)/%.o: $(BUILD)/%.S
 	$(Q)$(CC) -c $< -o $@
 
 $(BUILD)/libgyeol.a: $(LIB_OBJ)
@@ -116,13 +135,29 @@ $(BUILD)/test_corpus: LDLIBS_ALL += -Wl,--wrap=session_forward
 $(BUILD)/random_model: $(BUILD)/obj/tests/random_model.o $(BUILD)/libgyeol.a
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
+# A gyeol whose language model compiled in is a random one, and its default: whatever models/mini holds and the
+# default is, both ways are tested (tests/cli/mini.sh). Its embed.o comes first, so the library's is not asked for.
+STANDIN := $(BUILD)/standin
+$(STANDIN)/mini.gguf: $(BUILD)/random_model
+	@mkdir -p $(@D)
+	$(Q)$< $@ tiny q8_0 3
+$(STANDIN)/gyeol.json: $(STANDIN)/mini.gguf $(BUILD)/gyeol data/posts/dev.tsv
+	@head -n 121 data/posts/dev.tsv > $(STANDIN)/dev.tsv
+	@echo '{"base": "mini.gguf"}' > $@.new
+	@mv $@.new $@
+	$(Q)$(BUILD)/gyeol train calibrate --model $(STANDIN) --data $(STANDIN)/dev.tsv --budget 0.6 >/dev/null || { rm $@; exit 1; }
+$(STANDIN)/embed.S: $(EMBED) $(STANDIN)/gyeol.json
+	$(call embed,$(call or_empty,$(MODEL)),$(STANDIN)/mini.gguf,$(STANDIN)/gyeol.json,one-pass)
+$(STANDIN)/gyeol: $(call obj,$(CLI)) $(STANDIN)/embed.o $(BUILD)/libgyeol.a
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDLIBS_ALL)
 # A hub to fetch from, for tests/test_net.c and tests/cli/pull.sh; it shares no code with what it tests.
 $(BUILD)/hub_server: $(BUILD)/obj/tests/hub_server.o
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lmicrohttpd -ljansson
 
 TEST_BIN := $(patsubst tests/%.c,$(BUILD)/%,$(TESTS))
-test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/random_model $(BUILD)/world_check $(TEST_MPI)
+test: all $(TEST_BIN) $(BUILD)/hub_server $(BUILD)/random_model $(STANDIN)/gyeol $(BUILD)/world_check $(TEST_MPI)
 	@BUILD=$(BUILD) tests/run.sh $(TEST_BIN) $(filter-out %/tap.sh,$(wildcard tests/cli/*.sh))
 
 # Under sanitizers a process is slow to start and huge, so the kill and speed tests stay with `make test`.

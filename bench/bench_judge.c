@@ -179,7 +179,7 @@ int main(int argc, char **argv)
 {
     struct err e;
     struct judge *j;
-    struct judge_options o = {0};
+    struct judge_options o = {.mode = "linear"};
     struct rng r = {7};
     char *text[TEXTS];
     int posts = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 100000;

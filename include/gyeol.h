@@ -43,7 +43,8 @@ struct gyeol_verdict {
     char *reason; /* Korean, quotes the text; "" when every axis keeps. Freed by gyeol_verdict_clear. */
 };
 
-/* model: a file made by `gyeol train linear`, or NULL for the judge compiled in. */
+/* model: what `gyeol judge --model` takes (a file of `gyeol train linear`, a judge directory, a GGUF file), or NULL
+ * for the judge compiled in. */
 GYEOL_API int gyeol_open(struct gyeol **out, const char *model, struct gyeol_error *error);
 GYEOL_API void gyeol_close(struct gyeol *g); /* NULL allowed */
 

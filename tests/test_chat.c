@@ -355,6 +355,11 @@ static void template_of_a_gguf(void **state)
     ok(gguf_finish(w, &error));
     ok(chat_open(&c, path, t, &error));
     assert_string_equal(c->name, "deepseek-llm");
+    struct gguf *g;
+    ok(gguf_open(&g, path, &error));
+    ok(chat_from_gguf(&c, g, t, &error));
+    assert_string_equal(c->name, "deepseek-llm");
+    gguf_close(g);
     ok(file_write(path, "no model", 8, &error));
     ok(chat_open(&c, path, t, &error));
     assert_string_equal(c->name, "gemma");

@@ -209,11 +209,44 @@ static void test_gguf_and_folder_hold_the_same_weights(void **state)
     }
 }
 
+/* ---- bytes in memory ---- */
+
+static void test_bytes_are_the_file(void **state)
+{
+    (void)state;
+    static const char path[] = FIXTURES "llama_tied/model.gguf";
+    char *bytes;
+    size_t n;
+    struct checkpoint *memory, *file = open_model(path);
+    ok(file_read(&bytes, &n, path, 1 << 26, &error));
+    ok(checkpoint_open_bytes(&memory, "gyeol-x", (unsigned char *)bytes, n, &error));
+    assert_string_equal(checkpoint_path(memory), "gyeol-x");
+    assert_int_equal(checkpoint_files(memory), 0);
+    assert_memory_equal(checkpoint_config(memory), checkpoint_config(file), sizeof(struct config));
+    for (int r = 0; r < ROLE_COUNT; r++) {
+        const struct weight *a = checkpoint_weight(memory, (enum role)r, 1),
+                            *b = checkpoint_weight(file, (enum role)r, 1);
+        assert_true(!a == !b);
+        if (!a)
+            continue;
+        assert_string_equal(a->tensor.name, b->tensor.name);
+        assert_int_equal(a->tensor.bytes, b->tensor.bytes);
+        assert_memory_equal(a->tensor.data, b->tensor.data, a->tensor.bytes);
+    }
+    checkpoint_close(memory);
+    checkpoint_close(file);
+    assert_int_equal(checkpoint_open_bytes(&memory, "gyeol-x", (unsigned char *)bytes, n / 2, &error),
+                     ERR_FORMAT);
+    assert_non_null(strstr(error.msg, "gyeol-x: "));
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_fixture_has_the_right_configuration),
         cmocka_unit_test(test_gguf_and_folder_hold_the_same_weights),
+        cmocka_unit_test(test_bytes_are_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

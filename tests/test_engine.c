@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/size.h"
+#include "judge/notes.h"
 #include "judge/onepass_int.h"
 #include "text/utf8.h"
 
@@ -384,6 +385,41 @@ static void test_a_calibration_is_of_one_model(void **state)
     unlink(in_folder("gyeol.json"));
 }
 
+/* Weights in training, or compiled in: there is no file to keep a calibration. */
+static void test_no_home_keeps_no_calibration(void **state)
+{
+    (void)state;
+    struct engine *over, *g = open_engine(1), *embedded;
+    ok(engine_over(&over, g->model, NULL, g->tokenizer, g->prompt.chat, 1, &error));
+    assert_int_equal(engine_save_calibration(over, &error), ERR_STATE);
+    engine_close(over);
+    engine_close(g);
+    const struct judge_options o = {.threads = 1};
+    int rc = engine_open(&embedded, &o, &error);
+    if (rc) {
+        assert_int_equal(rc, ERR_MISSING);
+        assert_non_null(strstr(error.msg, "this build holds no language model"));
+        return;
+    }
+    assert_int_equal(engine_save_calibration(embedded, &error), ERR_STATE);
+    assert_non_null(strstr(error.msg, "gyeol-mini"));
+    engine_close(embedded);
+}
+
+static void test_notes_in_memory(void **state)
+{
+    (void)state;
+    struct notes n;
+    static const char good[] = "{\"type\": \"f32\"}", bad[] = "{\"type\"";
+    ok(notes_parse(&n, "gyeol-x", good, strlen(good), &error));
+    assert_null(n.file);
+    assert_string_equal(json_string_value(fields_get(&n.fields, "type")), "f32");
+    notes_deinit(&n);
+    assert_int_equal(notes_parse(&n, "gyeol-x", bad, strlen(bad), &error), ERR_FORMAT);
+    assert_non_null(strstr(error.msg, "gyeol-x:1: "));
+    notes_deinit(&n);
+}
+
 static void make_adapter(void)
 {
     struct bag *b = calloc(1, sizeof *b);
@@ -546,6 +582,8 @@ int main(void)
         cmocka_unit_test(test_evidence_has_a_price),
         cmocka_unit_test(test_hostile_notes),
         cmocka_unit_test(test_a_calibration_is_of_one_model),
+        cmocka_unit_test(test_no_home_keeps_no_calibration),
+        cmocka_unit_test(test_notes_in_memory),
         cmocka_unit_test(test_an_adapter_has_a_calibration_of_its_own),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_a_pack_that_is_none),

@@ -545,7 +545,7 @@ TEST(test_verdict_does_not_depend_on_threads)
     struct rng r = seeded();
     struct judge *j;
     int moved = 0, bad = 0;
-    ok(judge_open(&j, &(struct judge_options){0}, &error));
+    ok(judge_open(&j, &(struct judge_options){.mode = "linear"}, &error));
     for (int i = 0; i < N; i++) {
         in[i] = (struct judge_input){random_post(&r, 40), i % 3 ? NULL : "노는게"};
         ok(judge_text(j, &in[i], &alone[i], &error));

@@ -88,7 +88,7 @@ static void draw(struct parameters *p, struct rng *r)
     for (size_t i = 0; i < p->n; i++) {
         const struct parameter *x = &p->p[i];
         bool pair = x->part != PART_WEIGHT, vector = x->rows == 1 && !pair;
-        double size = vector ? 0.3 : pair ? 0.4 : 1.7 / sqrt((double)x->cols);
+        double size = vector ? 0.3 : pair ? 0.25 : 1.7 / sqrt((double)x->cols);
         for (size_t k = 0; k < x->rows * x->cols; k++)
             x->value[k] = (vector ? x->value[k] : 0) + around(r, size);
     }
@@ -508,16 +508,16 @@ static void test_dropout_gradient(void **state)
         for (size_t i = 0; i < rig.p->n; i++) {
             const struct parameter *x = &rig.p->p[i];
             size_t from = (size_t)(x->value - rig.p->values), size = x->rows * x->cols;
-            double length = norm_of(grad + from, NULL, size), loss[2];
+            double length = norm_of(grad + from, NULL, size), loss[2], far = fmin(1e-3, 4e-3 / length);
             for (int side = 0; side < 2; side++) {
-                double h = (side ? -1 : 1) * 2e-3 / length;
+                double h = (side ? -far : far) / length;
                 for (size_t k = 0; k < size; k++)
                     x->value[k] = at[from + k] + (float)(h * (double)grad[from + k]);
                 parameters_sync(rig.p, NULL);
                 loss[side] = loss_of(&rig, &p, 5, true);
             }
             memcpy(x->value, at + from, size * sizeof *at);
-            double slope = (loss[0] - loss[1]) / 4e-3;
+            double slope = (loss[0] - loss[1]) / (2 * far);
             if (!(fabs(slope - length) <= 0.01 * length))
                 fail_msg("%s: role %d layer %u part %d: slope %g, want %g", family_name[f], (int)x->role,
                          x->layer, (int)x->part, slope, length);

@@ -70,7 +70,8 @@ enum { OPT_MODE = 256, OPT_MODEL, OPT_ADAPTER, OPT_TYPE, OPT_TEMPLATE, OPT_JUDGE
     "                       gyeol train linear (default: $GYEOL_MODEL, else the judge compiled in)\n"        \
     "  --adapter DIR        a LoRA adapter as PEFT writes it; none: not even the judge directory's own\n"    \
     "                       (default: $GYEOL_ADAPTER)\n"                                                     \
-    "  --mode MODE          linear, one-pass (default for language models) or per-axis\n"                    \
+    "  --mode MODE          linear, one-pass (default for language models) or per-axis; without --model\n"   \
+    "                       the judge of that kind compiled in\n"                                            \
     "  --type TYPE          weights of a language model in memory: f32, bf16, q8_0, q4_0 (default: as the\n" \
     "                       file suggests)\n"                                                                \
     "  --template NAME      chat template, instead of the model's own\n"                                     \

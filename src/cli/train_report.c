@@ -41,9 +41,11 @@ static void plan(void *context, const struct trainer_plan *p)
             p->isa);
     if (p->first)
         fprintf(stderr, "going on after step %llu\n", (unsigned long long)p->first);
-    fprintf(stderr, "forecast: %s of memory (%s available), %s without evaluations\n",
-            progress_bytes(bytes, (double)p->bytes), progress_bytes(there, (double)p->available),
-            duration(time, p->seconds));
+    fprintf(stderr, "forecast: %s of memory (%s available), %s", progress_bytes(bytes, (double)p->bytes),
+            progress_bytes(there, (double)p->available), duration(time, p->seconds + p->dev_seconds));
+    if (p->dev_seconds > 0)
+        fprintf(stderr, ", %.0f %% of it on dev", 100 * p->dev_seconds / (p->seconds + p->dev_seconds));
+    fputc('\n', stderr);
 }
 
 static void print_step(const struct trainer_progress *p)

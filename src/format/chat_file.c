@@ -2,13 +2,13 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "format/gguf.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#define JINJA_KEY "tokenizer.chat_template"
 enum { CONFIG_MAX = 64 << 20 }; /* bytes: a tokenizer_config.json lists every added token */
 
 /* 0 with *data NULL when there is no such file. */
@@ -85,7 +85,7 @@ static int from_gguf(const char *path, char **out, size_t *n, struct err *e)
     int rc = gguf_open(&g, path, e);
     if (rc)
         return rc;
-    rc = gguf_get_string(g, "tokenizer.chat_template", &text, e);
+    rc = gguf_get_string(g, JINJA_KEY, &text, e);
     if (!rc && text.data)
         rc = copy_text(out, n, text.data, text.len, e);
     gguf_close(g);
@@ -117,6 +117,12 @@ int chat_text(char **out, size_t *n, const char *model_path, struct err *e)
     return rc || !gguf ? rc : from_gguf(model_path, out, n, e);
 }
 
+static const struct chat_template *choose(const char *jinja, size_t n, const struct tokenizer *t)
+{
+    const struct chat_template *own = jinja ? chat_recognise(jinja, n) : NULL;
+    return own ? own : chat_guess(t);
+}
+
 int chat_open(const struct chat_template **out, const char *model_path, const struct tokenizer *t,
               struct err *e)
 {
@@ -126,10 +132,16 @@ int chat_open(const struct chat_template **out, const char *model_path, const st
     int rc = chat_text(&text, &n, model_path, e);
     if (rc)
         return rc;
-    if (text)
-        *out = chat_recognise(text, n);
-    if (!*out)
-        *out = chat_guess(t);
+    *out = choose(text, n, t);
     free(text);
     return 0;
+}
+
+int chat_from_gguf(const struct chat_template **out, const struct gguf *g, const struct tokenizer *t,
+                   struct err *e)
+{
+    struct gguf_string text = {0};
+    int rc = gguf_get_string(g, JINJA_KEY, &text, e);
+    *out = rc ? NULL : choose(text.data, text.len, t);
+    return rc;
 }

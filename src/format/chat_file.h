@@ -3,6 +3,7 @@
 #ifndef GYEOL_FORMAT_CHAT_FILE_H
 #define GYEOL_FORMAT_CHAT_FILE_H
 
+#include "format/gguf.h"
 #include "text/chat.h"
 
 /* model_path: a Hugging Face directory (chat_template.jinja, else chat_template in tokenizer_config.json: a
@@ -11,6 +12,10 @@
  * is static, never NULL on success. Files that are there but cannot be read are errors. */
 int chat_open(const struct chat_template **out, const char *model_path, const struct tokenizer *t,
               struct err *e) MUST_CHECK;
+
+/* The same for a GGUF file that is open already. */
+int chat_from_gguf(const struct chat_template **out, const struct gguf *g, const struct tokenizer *t,
+                   struct err *e) MUST_CHECK;
 
 /* The Jinja text that chat_open recognises by: *out malloc'd and NUL-terminated, NULL when there is none. */
 int chat_text(char **out, size_t *n, const char *model_path, struct err *e) MUST_CHECK;

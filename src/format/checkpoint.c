@@ -144,11 +144,10 @@ int checkpoint_settle(struct checkpoint *c, const struct slot *slots, struct err
 
 /* ---- the rest of the interface ---- */
 
-int checkpoint_open_gguf(struct checkpoint *c, struct err *e)
+/* Configuration and weights of c->gguf. */
+static int read_gguf(struct checkpoint *c, struct err *e)
 {
-    int rc = gguf_open(&c->gguf, c->path, e);
-    if (!rc)
-        rc = config_from_gguf(&c->config, c->gguf, e);
+    int rc = config_from_gguf(&c->config, c->gguf, e);
     if (rc)
         return rc;
     struct slot *slots = calloc(checkpoint_places(&c->config), sizeof *slots);
@@ -167,11 +166,40 @@ int checkpoint_open_gguf(struct checkpoint *c, struct err *e)
     if (!rc)
         rc = checkpoint_settle(c, slots, e);
     free(slots);
-    c->file = arena_alloc(&c->arena, 1, sizeof *c->file);
-    if (!rc && !c->file)
-        rc = err_set(e, ERR_MEMORY, "%s: out of memory", c->path);
+    return rc;
+}
+
+static int open_gguf(struct checkpoint *c, struct err *e)
+{
+    int rc = gguf_open(&c->gguf, c->path, e);
     if (!rc)
-        c->file[c->files++] = c->path;
+        rc = read_gguf(c, e);
+    if (rc)
+        return rc;
+    c->file = arena_alloc(&c->arena, 1, sizeof *c->file);
+    if (!c->file)
+        return err_set(e, ERR_MEMORY, "%s: out of memory", c->path);
+    c->file[c->files++] = c->path;
+    return 0;
+}
+
+static struct checkpoint *new_checkpoint(const char *path, struct err *e)
+{
+    struct checkpoint *c = calloc(1, sizeof *c);
+    if (c && (c->path = arena_copy(&c->arena, path, strlen(path))))
+        return c;
+    checkpoint_close(c);
+    err_set(e, ERR_MEMORY, "%s: out of memory", path);
+    return NULL;
+}
+
+/* Gives c to the caller, or closes what could not be read. */
+static int hand_over(struct checkpoint **out, struct checkpoint *c, int rc)
+{
+    if (rc)
+        checkpoint_close(c);
+    else
+        *out = c;
     return rc;
 }
 
@@ -180,20 +208,20 @@ int checkpoint_open(struct checkpoint **out, const char *path, struct err *e)
     struct stat st;
     if (stat(path, &st))
         return err_errno(e, "%s", path);
-    struct checkpoint *c = calloc(1, sizeof *c);
+    struct checkpoint *c = new_checkpoint(path, e);
     if (!c)
-        return err_set(e, ERR_MEMORY, "%s: out of memory", path);
-    int rc;
-    if (!(c->path = arena_copy(&c->arena, path, strlen(path))))
-        rc = err_set(e, ERR_MEMORY, "%s: out of memory", path);
-    else
-        rc = S_ISDIR(st.st_mode) ? checkpoint_open_directory(c, e) : checkpoint_open_gguf(c, e);
-    if (rc) {
-        checkpoint_close(c);
-        return rc;
-    }
-    *out = c;
-    return 0;
+        return ERR_MEMORY;
+    return hand_over(out, c, S_ISDIR(st.st_mode) ? checkpoint_open_directory(c, e) : open_gguf(c, e));
+}
+
+int checkpoint_open_bytes(struct checkpoint **out, const char *name, const unsigned char *bytes, size_t n,
+                          struct err *e)
+{
+    struct checkpoint *c = new_checkpoint(name, e);
+    if (!c)
+        return ERR_MEMORY;
+    int rc = gguf_parse(&c->gguf, name, bytes, n, e);
+    return hand_over(out, c, rc ? rc : read_gguf(c, e));
 }
 
 void checkpoint_close(struct checkpoint *c)

@@ -67,6 +67,11 @@ struct checkpoint;
 
 /* path: a directory with config.json, or a .gguf file. Reads headers only. */
 int checkpoint_open(struct checkpoint **out, const char *path, struct err *e) MUST_CHECK;
+
+/* The same for a GGUF file's bytes in memory, which stay the caller's and must outlive the checkpoint; `name`
+ * serves as its path in messages. It has no file, so no pack either (model/pack.h): model_load takes it. */
+int checkpoint_open_bytes(struct checkpoint **out, const char *name, const unsigned char *bytes, size_t n,
+                          struct err *e) MUST_CHECK;
 void checkpoint_close(struct checkpoint *c); /* NULL allowed */
 
 const char *checkpoint_path(const struct checkpoint *c);

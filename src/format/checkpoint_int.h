@@ -62,7 +62,6 @@ int checkpoint_settle(struct checkpoint *c, const struct slot *slots, struct err
 int checkpoint_nf4(struct weight *w, const struct slot *s, const size_t dim[2], struct err *e) MUST_CHECK;
 
 int checkpoint_open_directory(struct checkpoint *c, struct err *e) MUST_CHECK;
-int checkpoint_open_gguf(struct checkpoint *c, struct err *e) MUST_CHECK;
 
 /* "PATH/NAME" in the arena, or NULL when memory is out. */
 const char *checkpoint_join(struct arena *a, const char *path, const char *name);

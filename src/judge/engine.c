@@ -14,9 +14,19 @@
 
 enum { POSITIONS = 2048, POSITIONS_MAX = 1 << 15 };
 
+/* The Makefile embeds models/mini: the GGUF file and gyeol.json; both ends are equal where there is none. */
+extern const unsigned char mini_model_begin[], mini_model_end[], mini_notes_begin[], mini_notes_end[];
+extern const char mini_model_sha256[];
+#define EMBEDDED_NAME "gyeol-mini"
+
+static size_t bytes_between(const unsigned char *begin, const unsigned char *end)
+{
+    return (size_t)((uintptr_t)end - (uintptr_t)begin);
+}
+
 /* What the notes and the options together say. */
 struct plan {
-    struct source where; /* base and adapter, not opened */
+    struct source where; /* base and adapter, not opened; no base: the model compiled in */
     struct notes model, adapter, base;
     struct notes *home;              /* keeps the calibration of this base with this adapter */
     const struct notes *calibration; /* has one; NULL: there is none */
@@ -48,10 +58,22 @@ static int find_calibration(struct plan *p, const struct judge_options *o, struc
     return rc;
 }
 
+/* The model compiled in, with an adapter that is somebody's own. */
+static int plan_embedded(struct plan *p, const char *adapter, struct err *e)
+{
+    if (!bytes_between(mini_model_begin, mini_model_end))
+        return err_set(e, ERR_MISSING,
+                       "this build holds no language model; name one with --model or GYEOL_MODEL");
+    if (adapter && strcmp(adapter, "none") != 0 && !(p->where.adapter = strdup(adapter)))
+        return err_set(e, ERR_MEMORY, "out of memory");
+    return notes_parse(&p->model, EMBEDDED_NAME "'s gyeol.json", (const char *)mini_notes_begin,
+                       bytes_between(mini_notes_begin, mini_notes_end), e);
+}
+
 static int make_plan(struct plan *p, const struct judge_options *o, struct err *e)
 {
-    int rc = notes_read(&p->model, o->model, e);
-    if (!rc)
+    int rc = o->model ? notes_read(&p->model, o->model, e) : plan_embedded(p, o->adapter, e);
+    if (!rc && o->model)
         rc = source_find(&p->where, o->model, o->adapter, e);
     if (!rc && p->where.adapter)
         rc = notes_read(&p->adapter, p->where.adapter, e);
@@ -93,13 +115,24 @@ static int choose_type(enum model_type *type, const struct plan *p, const struct
     return 0;
 }
 
+static int open_checkpoint(struct checkpoint **out, const struct plan *p, struct err *e)
+{
+    if (p->where.base)
+        return checkpoint_open(out, p->where.base, e);
+    return checkpoint_open_bytes(out, EMBEDDED_NAME, mini_model_begin,
+                                 bytes_between(mini_model_begin, mini_model_end), e);
+}
+
 static int open_weights(struct engine *g, const struct plan *p, const struct judge_options *o, struct err *e)
 {
     enum model_type type = MODEL_F32;
     int rc = choose_type(&type, p, o, g->checkpoint, e);
-    if (!rc)
-        rc = pack_open(&g->model, g->checkpoint, type, g->model_sha256, NULL, e);
-    return rc;
+    if (rc)
+        return rc;
+    if (p->where.base)
+        return pack_open(&g->model, g->checkpoint, type, g->model_sha256, NULL, e);
+    memcpy(g->model_sha256, mini_model_sha256, DIGEST_HEX);
+    return model_load(&g->model, g->checkpoint, type, e);
 }
 
 static int open_adapter(struct engine *g, const struct plan *p, struct err *e)
@@ -153,11 +186,14 @@ static int check_prompt(const struct prompt *p, struct err *e)
 static int open_words(struct engine *g, const struct plan *p, const struct judge_options *o, struct err *e)
 {
     const struct chat_template *chat = NULL;
-    int rc = tokenizer_open(&g->tokenizer, p->where.base, e);
+    const struct gguf *file = checkpoint_gguf(g->checkpoint);
+    int rc =
+        file ? tokenizer_from_gguf(&g->tokenizer, file, e) : tokenizer_open(&g->tokenizer, p->where.base, e);
     if (!rc)
         rc = choose_chat(&chat, p, o, e);
     if (!rc && !chat)
-        rc = chat_open(&chat, p->where.base, g->tokenizer, e);
+        rc = file ? chat_from_gguf(&chat, file, g->tokenizer, e)
+                  : chat_open(&chat, p->where.base, g->tokenizer, e);
     if (!rc)
         rc = prompt_init(&g->prompt, g->tokenizer, chat, ENGINE_POST_TOKENS, e);
     return rc ? rc : check_prompt(&g->prompt, e);
@@ -171,7 +207,7 @@ static int open_calibration(struct engine *g, const struct plan *p, const struct
     calibration_none(&g->calibration);
     if (!p->calibration || o->recalibrate)
         return 0;
-    const char *file = p->calibration->file;
+    const char *file = p->calibration->fields.file;
     int rc = calibration_read(&g->calibration, file, fields_get(&p->calibration->fields, "calibration"), e);
     if (rc)
         return rc;
@@ -232,7 +268,7 @@ static double lap(uint64_t *at)
 static int open_parts(struct engine *g, struct plan *p, const struct judge_options *o, struct err *e)
 {
     uint64_t at = when_monotonic_ns();
-    int rc = checkpoint_open(&g->checkpoint, p->where.base, e);
+    int rc = open_checkpoint(&g->checkpoint, p, e);
     g->open_ms[0] = lap(&at);
     if (!rc) /* before the weights: nothing is packed for a model that cannot be asked */
         rc = open_words(g, p, o, e);
@@ -271,7 +307,7 @@ int engine_open(struct engine **out, const struct judge_options *o, struct err *
     struct plan plan = {0};
     *out = NULL;
     if (g)
-        g->name = name_of(o->model);
+        g->name = name_of(o->model ? o->model : EMBEDDED_NAME);
     int rc = g && g->name ? make_plan(&plan, o, e) : err_set(e, ERR_MEMORY, "out of memory");
     if (!rc)
         rc = open_parts(g, &plan, o, e);
@@ -333,6 +369,8 @@ void engine_close(struct engine *g)
 
 int engine_save_calibration(const struct engine *g, struct err *e)
 {
+    if (!g->home)
+        return err_set(e, ERR_STATE, "%s: has no file that could keep a calibration", g->name);
     json_t *changes = json_pack("{s:o*}", "calibration", calibration_json(&g->calibration));
     int rc = json_object_size(changes) ? notes_update(g->home, changes, e)
                                        : err_set(e, ERR_MEMORY, "out of memory");

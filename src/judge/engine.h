@@ -23,14 +23,17 @@ struct engine {
     struct session *session;
     struct kv *prefix; /* the instruction's keys and values */
     char *name;        /* what people call the model: the last part of its path */
-    char *home; /* file that keeps its calibration: gyeol.json of adapter or directory, or beside the GGUF */
+    char *
+        home; /* file that keeps its calibration: gyeol.json of adapter or directory, or beside the GGUF; NULL:
+                   of the model compiled in, or in training */
     char model_sha256[DIGEST_HEX], adapter_sha256[DIGEST_HEX];
     double open_ms[4]; /* what opening took: weights, tokenizer, adapter, prefix */
     bool borrowed;     /* model, adapter and tokenizer are the caller's: engine_over */
 };
 
 /* o->model: a judge directory (gyeol.json names base, adapter, calibration), a Hugging Face directory or a
- * GGUF file. o->adapter: a PEFT directory in place of the judge directory's, or "none". */
+ * GGUF file; NULL: the model compiled in, packed in memory (ERR_MISSING: there is none). o->adapter: a PEFT directory in place of the judge
+ * directory's, or "none". */
 int engine_open(struct engine **out, const struct judge_options *o, struct err *e) MUST_CHECK;
 void engine_close(struct engine *g); /* NULL allowed */
 
@@ -41,7 +44,7 @@ int engine_over(struct engine **out, struct model *m, struct adapter *a, struct 
                 const struct chat_template *chat, int threads, struct err *e) MUST_CHECK;
 int engine_refresh(struct engine *g, struct err *e) MUST_CHECK;
 
-/* Writes g->calibration into g->home, whatever else is there staying. */
+/* Writes g->calibration into g->home, whatever else is there staying. ERR_STATE: it has none. */
 int engine_save_calibration(const struct engine *g, struct err *e) MUST_CHECK;
 
 #endif

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+extern const char default_mode[]; /* of what is compiled in: the Makefile's DEFAULT_JUDGE */
+
 bool judge_is_language_model(const char *path)
 {
     struct stat st;
@@ -56,29 +58,32 @@ static bool is_other_directory(const char *path)
     return !found;
 }
 
-static int open_language_model(struct judge **out, const struct judge_options *o, struct err *e)
+static int open_language_model(struct judge **out, const struct judge_options *o, const char *mode,
+                               struct err *e)
 {
-    if (!o->model)
-        return err_set(e, ERR_USAGE, "--mode %s needs a language model: name one with --model or GYEOL_MODEL",
-                       o->mode);
-    if (!judge_is_language_model(o->model))
+    if (o->model && !judge_is_language_model(o->model))
         return access(o->model, F_OK)
                    ? err_errno(e, "%s", o->model)
                    : err_set(e, ERR_FORMAT, "%s: neither a model directory nor a GGUF file", o->model);
-    if (is_other_directory(o->model))
+    if (o->model && is_other_directory(o->model))
         return err_set(e, ERR_FORMAT, "%s: a directory without config.json or gyeol.json is no model",
                        o->model);
-    return o->mode && strcmp(o->mode, "per-axis") == 0 ? peraxis_open(out, o, e) : onepass_open(out, o, e);
+    return strcmp(mode, "per-axis") == 0 ? peraxis_open(out, o, e) : onepass_open(out, o, e);
+}
+
+static const char *mode_of(const char *path)
+{
+    return judge_is_language_model(path) ? "one-pass" : "linear";
 }
 
 int judge_open(struct judge **out, const struct judge_options *o, struct err *e)
 {
-    const char *mode = o->mode ? o->mode : judge_is_language_model(o->model) ? "one-pass" : "linear";
+    const char *mode = o->mode ? o->mode : o->model ? mode_of(o->model) : default_mode;
     *out = NULL;
     if (strcmp(mode, "linear") == 0)
         return open_linear(out, o, e);
     if (strcmp(mode, "one-pass") == 0 || strcmp(mode, "per-axis") == 0)
-        return open_language_model(out, o, e);
+        return open_language_model(out, o, mode, e);
     if (strcmp(mode, "rag") == 0 || strcmp(mode, "remote") == 0)
         return err_set(e, ERR_USAGE,
                        "--mode %s: not in this version, which has linear, one-pass and per-axis", mode);

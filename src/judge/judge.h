@@ -64,7 +64,7 @@ struct judge {
 
 struct judge_options {
     const char *mode;  /* NULL: linear, or one-pass when the model is a language model */
-    const char *model; /* path; NULL: the judge compiled in */
+    const char *model; /* path; NULL: compiled in, of that mode or, without one, the build's default */
     const char *adapter;
     const char *type; /* of a language model's weights: f32, bf16, q8_0, q4_0; NULL: as the file suggests */
     const char *chat; /* chat template; NULL: the model's own */

@@ -40,6 +40,12 @@ int notes_read(struct notes *n, const char *path, struct err *e)
     return read_object(&n->root, &n->fields, n->file, e);
 }
 
+int notes_parse(struct notes *n, const char *name, const char *bytes, size_t len, struct err *e)
+{
+    *n = (struct notes){0};
+    return fields_parse(&n->fields, &n->root, name, bytes, len, e);
+}
+
 static bool merge(json_t *root, const json_t *changes)
 {
     const char *key;

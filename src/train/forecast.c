@@ -2,11 +2,9 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/size.h"
-#include "base/when.h"
 #include "compute/kernels.h"
 #include "model/layout.h"
 #include "train/trainer_int.h"
-#include "train/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,31 +203,10 @@ int trainer_fits(struct trainer *t, struct err *e)
                    progress_bytes(there, (double)t->available), other);
 }
 
-/* ---- how long ---- */
-
-/* Tokens per second of one process: a pass of the first step to come, the second time when the first was quick
- * (it also touched all memory for the first time). Gradients are cleared before they count. */
-static int time_pass(struct trainer *t, double *rate, struct err *e)
-{
-    const uint32_t *items;
-    double loss, seconds = 0;
-    size_t n = trainer_step_items(t, t->step, &items);
-    int rc = 0;
-    n = n < t->o.batch ? n : t->o.batch;
-    for (int i = 0; !rc && i < 2 && seconds < 0.5; i++) {
-        uint64_t start = when_monotonic_ns();
-        rc = trainer_pass(t, items, n, 1, &loss, e);
-        seconds = (double)(when_monotonic_ns() - start) / 1e9;
-    }
-    *rate = (double)t->batch.n_tokens / (seconds > 1e-9 ? seconds : 1e-9);
-    return rc;
-}
-
 int trainer_forecast(struct trainer *t, struct trainer_plan *plan, struct err *e)
 {
-    double rate = 1;
-    int rc = t->step < t->steps ? time_pass(t, &rate, e) : 0;
-    double epochs = (double)(t->steps - t->step) / (double)t->per_epoch;
+    double steps, evaluating;
+    int rc = trainer_forecast_time(t, &steps, &evaluating, e);
     *plan = (struct trainer_plan){
         .items = t->corpus->n,
         .dev_items = t->text ? (t->dev_text ? t->dev_text->n : 0) : t->dev.n,
@@ -242,7 +219,8 @@ int trainer_forecast(struct trainer *t, struct trainer_plan *plan, struct err *e
         .bytes = trainer_bytes(t),
         .available = t->available,
         .tokens_per_epoch = t->tokens,
-        .seconds = epochs * t->tokens / rate / world_size(),
+        .seconds = steps,
+        .dev_seconds = evaluating,
         .compute = dtype_info[t->o.compute].name,
         .isa = kernels_get()->isa,
     };

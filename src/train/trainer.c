@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 enum { RECORDS = 500 }; /* of a whole run, besides those with dev figures */
+#define LEARNED 1e-4    /* a loss below may have gradients of 0 */
 
 /* ---- one step ---- */
 
@@ -44,11 +45,13 @@ int trainer_pass(struct trainer *t, const uint32_t *items, size_t n, double norm
 static int passes(struct trainer *t, double *loss, double *tokens, struct err *e)
 {
     const uint32_t *items;
-    size_t n = trainer_step_items(t, t->step, &items), batch = t->o.batch;
+    size_t n = trainer_step_items(t, t->step, &items), batch = t->o.batch, share;
     double normaliser = 0, sum[2] = {0, 0};
     int rc = 0;
     for (size_t i = 0; i < n; i++)
         normaliser += t->corpus->weight[items[i]];
+    share = rounded_up(n, (uint64_t)world_size()); /* more processes than passes: smaller passes */
+    batch = share < batch ? share : batch;
     memset(t->p->grads, 0, t->p->count * sizeof *t->p->grads);
     for (size_t k = (size_t)world_rank() * batch; !rc && k < n; k += (size_t)world_size() * batch) {
         double mine = 0;
@@ -98,7 +101,8 @@ static int step(struct trainer *t, struct trainer_progress *p, double *tokens, s
     if (!isfinite(p->loss))
         return diverged(t, "loss", p->loss, e);
     p->grad_norm = gradient_norm(t->p->grads, t->p->count);
-    if (!isfinite(p->grad_norm))
+    bool dead = p->grad_norm == 0 && p->loss > LEARNED; /* activations overflowed: nothing comes back */
+    if (!isfinite(p->grad_norm) || dead)
         return diverged(t, "gradient", p->grad_norm, e);
     p->lr = learning_rate(t);
     adamw_step(t->adam, t->p->values, t->p->grads, p->lr, clipping(p->grad_norm, t->o.clip));
@@ -283,6 +287,8 @@ static int begin(struct trainer *t, struct err *e)
         return rc;
     t->first = t->step;
     rc = trainer_forecast(t, &plan, e);
+    if (rc == ERR_STOPPED)
+        return 0; /* the loop leaves */
     if (!rc && t->events->plan && world_rank() == 0)
         t->events->plan(t->events->context, &plan);
     return rc;

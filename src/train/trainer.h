@@ -24,18 +24,21 @@ struct trainer_options {
     enum model_type quant;        /* LoRA: how the base is kept */
     struct lora_options lora;     /* its seed is `seed` */
     uint64_t epochs, steps;       /* steps 0: epochs count */
-    size_t batch, accumulate;
+    size_t batch; /* items of a pass; 0: 8 sequences of text; as many posts as make a pass worth its prefix */
+    size_t accumulate;
     size_t seq; /* tokens of a sequence of text; most tokens of a post (0: 256; as many as when judged) */
-    double lr, weight_decay;
+    double lr;  /* TRAINER_DEFAULT (LoRA): 0.5 / width, 2e-4 to 2e-3 */
+    double weight_decay;
     double clip; /* largest gradient norm; 0: any */
     enum schedule schedule;
     int64_t warmup; /* steps; TRAINER_DEFAULT: 3 % of all */
     int optimizer_bits;
     uint64_t seed;
-    uint64_t eval_every, save_every; /* steps; 0: twice an epoch, as often as evaluated */
-    uint64_t patience;               /* evaluations without a better one that end the run; 0: never */
-    enum trainer_metric metric;      /* better: lower loss, higher accuracy */
-    double reason_weight, budget;    /* budget: of unneeded changes, as train/engine_calibrate.h takes it */
+    uint64_t eval_every;          /* steps; 0: twice an epoch, unless that were much of the time */
+    uint64_t save_every;          /* steps; 0: as often as evaluated */
+    uint64_t patience;            /* evaluations without a better one that end the run; 0: never */
+    enum trainer_metric metric;   /* better: lower loss, higher accuracy */
+    double reason_weight, budget; /* budget: of unneeded changes, as train/engine_calibrate.h takes it */
     bool no_class_weights;
     bool checkpointing; /* of activations */
     int compute;        /* DT_BF16, DT_F32, or TRAINER_DEFAULT: bf16 where the processor has it */
@@ -54,9 +57,9 @@ struct trainer_plan {
     size_t items, dev_items;
     uint64_t steps, per_epoch, first; /* first: steps done already, by an earlier run */
     uint64_t eval_every;
-    size_t parameters, weights; /* trained; bytes of the base */
-    size_t bytes, available;    /* memory the run will take, and what there is */
-    double seconds;             /* forecast of the steps to come, from one timed pass */
+    size_t parameters, weights;  /* trained; bytes of the base */
+    size_t bytes, available;     /* memory the run will take, and what there is */
+    double seconds, dev_seconds; /* forecast: of the steps to come; of evaluating and calibrating */
     double tokens_per_epoch;
     const char *compute, *isa;
 };

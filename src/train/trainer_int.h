@@ -62,8 +62,9 @@ struct trainer {
     double run_tokens, run_seconds; /* since then */
     size_t available;               /* memory when it began */
 
+    /* All that decides about the result; the first `fingerprints` of them are hashes and not for people. */
     struct output_setting setting[TRAINER_SETTINGS];
-    size_t settings;
+    size_t settings, fingerprints;
     struct arena arena; /* owns the settings */
 };
 
@@ -98,6 +99,9 @@ int trainer_fits(struct trainer *t, struct err *e) MUST_CHECK;
 size_t trainer_bytes(const struct trainer *t);
 int trainer_forecast(struct trainer *t, struct trainer_plan *plan, struct err *e) MUST_CHECK;
 size_t memory_available(void); /* bytes; SIZE_MAX: not known */
+
+/* forecast_time.c: seconds of the steps to come, and of the evaluations with the last calibration. */
+int trainer_forecast_time(struct trainer *t, double *steps, double *evaluating, struct err *e) MUST_CHECK;
 
 /* trainer_finish.c: the best weights, calibrated, into o.out. */
 int trainer_finish(struct trainer *t, const char *ended, struct err *e) MUST_CHECK;

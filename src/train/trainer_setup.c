@@ -17,7 +17,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIG_LIMIT = 1 << 20, TEXT_SEQUENCE = 256 };
+enum {
+    CONFIG_LIMIT = 1 << 20,
+    TEXT_SEQUENCE = 256, /* tokens */
+    TEXT_BATCH = 8,
+    POSTS_TOKENS = 1024, /* of a pass, besides the instruction, which is a fifth then (180 tokens) */
+    POSTS_LEAST = 4,
+    POSTS_MOST = 32,
+    EVALUATIONS = 6 /* of a run, at least */
+};
 
 const char *const trainer_metric_name[2] = {"dev_loss", "direction_accuracy"};
 
@@ -25,9 +33,8 @@ const struct trainer_options trainer_defaults_lora = {
     .quant = MODEL_NF4,
     .lora = {.rank = 8, .alpha = 16, .dropout = 0.05f, .targets = 0xf}, /* q, k, v, o */
     .epochs = 3,
-    .batch = 8,
     .accumulate = 1,
-    .lr = 2e-4,
+    .lr = TRAINER_DEFAULT,
     .weight_decay = 0.01,
     .clip = 1,
     .schedule = SCHEDULE_COSINE,
@@ -43,7 +50,6 @@ const struct trainer_options trainer_defaults_full = {
     .full = true,
     .quant = MODEL_F32,
     .epochs = 3,
-    .batch = 8,
     .accumulate = 1,
     .lr = 3e-4,
     .weight_decay = 0.01,
@@ -200,20 +206,56 @@ static int open_text(struct trainer *t, struct err *e)
     return rc;
 }
 
+/* The largest power of two whose posts have at most POSTS_TOKENS on the average. */
+static size_t choose_batch(const struct trainer *t)
+{
+    uint64_t tokens = 0;
+    size_t n = POSTS_LEAST;
+    for (size_t i = 0; i < t->corpus->n; i++)
+        tokens += t->corpus->length[i];
+    while (!t->text && n < POSTS_MOST && 2 * n * tokens <= POSTS_TOKENS * (uint64_t)t->corpus->n)
+        n *= 2;
+    return t->text ? TEXT_BATCH : n;
+}
+
+/* As QLoRA (Dettmers et al. 2023: 2e-4 for the widest models), and higher for narrow ones, as the best rate of Adam
+ * falls with the width (Yang et al. 2022, "Tensor Programs V"). */
+static double choose_rate(const struct trainer *t)
+{
+    double rate = 0.5 / t->config.width;
+    return rate < 2e-4 ? 2e-4 : rate > 2e-3 ? 2e-3 : rate;
+}
+
+/* Twice an epoch, but not more than a tenth of the time: an item on dev takes about a third of one that is
+ * trained on. A short run is evaluated often enough to choose all the same. */
+static uint64_t choose_eval_every(const struct trainer *t)
+{
+    uint64_t whole = (uint64_t)t->o.batch * t->o.accumulate, every = t->per_epoch / 2;
+    uint64_t dev = t->text ? (t->dev_text ? t->dev_text->n : 0) : t->dev.n;
+    uint64_t tenth = rounded_up(10 * dev, 3 * whole), most = t->steps / EVALUATIONS;
+    every = every > tenth ? every : tenth;
+    every = every < most ? every : most;
+    return every ? every : 1;
+}
+
 static int count_steps(struct trainer *t, struct err *e)
 {
     struct trainer_options *o = &t->o;
     if (!t->corpus->n)
         return err_set(e, ERR_FORMAT, "%s: nothing to learn from", o->data);
+    if (!o->batch)
+        o->batch = choose_batch(t);
     t->per_epoch = rounded_up(t->corpus->n, (uint64_t)o->batch * o->accumulate);
     if (o->steps)
         t->steps = o->steps;
     else if (__builtin_mul_overflow(o->epochs, t->per_epoch, &t->steps))
         return err_set(e, ERR_LIMIT, "--epochs: more steps than can be counted");
     if (!o->eval_every)
-        o->eval_every = t->per_epoch / 2 ? t->per_epoch / 2 : 1;
+        o->eval_every = choose_eval_every(t);
     if (!o->save_every)
         o->save_every = o->eval_every;
+    if (o->lr < 0)
+        o->lr = choose_rate(t);
     if (o->warmup == TRAINER_DEFAULT)
         o->warmup = (int64_t)(t->steps * 3 / 100);
     t->order = calloc(t->corpus->n, sizeof *t->order);
@@ -397,16 +439,25 @@ static void put_loop(struct trainer *t)
     put(t, "processes", true, "%d", world_size());
 }
 
-int trainer_list_settings(struct trainer *t, struct err *e)
+static void put_fingerprints(struct trainer *t)
 {
     put(t, "method", false, "%s", t->o.full ? "full" : "lora");
     put(t, t->o.scratch ? "scratch" : "model", false, "%s", t->base_sha256);
-    put(t, "data", false, "%s", t->corpus->sha256);
+    put(t, "data", false, "%s", t->text ? t->corpus->sha256 : t->data.sha256);
     if (t->o.dev)
         put(t, "dev", false, "%s", t->text ? t->dev_text->sha256 : t->dev.sha256);
+    if (!t->text)
+        put(t, "prompt", false, "%s", t->prompt.sha256);
+    t->fingerprints = t->settings;
+}
+
+int trainer_list_settings(struct trainer *t, struct err *e)
+{
+    put_fingerprints(t);
     if (!t->o.full)
         put_lora(t);
     if (!t->text) {
+        put(t, "template", false, "%s", t->chat->name);
         put_real(t, "reason-weight", t->o.reason_weight);
         put(t, "class-weights", false, "%s", t->o.no_class_weights ? "no" : "yes");
         put_real(t, "budget", t->o.budget);

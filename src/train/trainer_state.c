@@ -195,20 +195,58 @@ static json_t *settings_json(const struct trainer *t)
     return o;
 }
 
+static const char *dashes(const char *name)
+{
+    static const char *const none[] = {"method", "prompt", "processes"}; /* no options */
+    for (size_t i = 0; i < COUNT_OF(none); i++)
+        if (strcmp(name, none[i]) == 0)
+            return "";
+    return "--";
+}
+
+static const char *shown(const char *value)
+{
+    return !value ? "not given" : strlen(value) == DIGEST_HEX - 1 ? "given" : value;
+}
+
+/* Adds to a list of what is not as it was; NULL: not given. */
+static void add_change(char *list, size_t size, const char *name, const char *was, const char *now)
+{
+    size_t n = strlen(list);
+    bool hashes = was && now && strlen(was) == DIGEST_HEX - 1 && strlen(now) == DIGEST_HEX - 1;
+    if (was && now && strcmp(was, now) == 0)
+        return;
+    n += (size_t)snprintf(list + n, size - n, "%s%s%s ", n ? ", " : "", dashes(name), name);
+    if (n >= size)
+        return;
+    if (hashes)
+        snprintf(list + n, size - n, "has other content");
+    else
+        snprintf(list + n, size - n, "was %.40s, now %.40s", shown(was), shown(now));
+}
+
+/* What was given and what is given, whichever of the two lacks one: both ways. */
 static int compare_settings(const struct trainer *t, const struct fields *f, struct err *e)
 {
     struct fields was;
+    const char *name;
+    json_t *value;
+    char list[300] = "";
     int rc = fields_object(f, "settings", &was, e);
-    for (size_t i = 0; !rc && i < t->settings; i++) {
-        const struct output_setting *s = &t->setting[i];
-        const char *value = NULL;
-        rc = fields_string(&was, s->name, &value, e);
-        if (!rc && (!value || strcmp(value, s->value) != 0))
-            rc = err_set(e, ERR_STATE,
-                         "%s: this run began with --%s %s, now it is %s: --resume changes nothing", f->file,
-                         s->name, value ? value : "unset", s->value);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < t->settings; i++)
+        add_change(list, sizeof list, t->setting[i].name,
+                   json_string_value(fields_get(&was, t->setting[i].name)), t->setting[i].value);
+    json_object_foreach((json_t *)(uintptr_t)was.object, name, value)
+    {
+        bool there = false;
+        for (size_t i = 0; i < t->settings && !there; i++)
+            there = strcmp(t->setting[i].name, name) == 0;
+        if (!there)
+            add_change(list, sizeof list, name, json_string_value(value), NULL);
     }
-    return rc;
+    return *list ? err_set(e, ERR_STATE, "%s: %s: --resume changes nothing", f->file, list) : 0;
 }
 
 /* ---- writing ---- */

@@ -27,19 +27,25 @@ least "posts that say nothing" "$(awk '$2 == "0000"' "$dir/labels" | wc -l)" 700
 least "posts on two to four axes" "$(awk '{ n = gsub(/[-+]/, "", $2) } n >= 2' "$dir/labels" | wc -l)" 500
 least "posts that talk to the judge" "$(grep -c '^to-judge' "$dir/labels")" 200
 
-# The shipped judge on posts that neither training nor tuning has seen.
-"$gyeol" eval "$blind" --json >"$dir/blind"
-"$gyeol" eval "$test" --json >"$dir/test"
+# The shipped judges on posts that neither training nor tuning has seen: the linear one, and the default if that is
+# another.
 above() { # NAME FILE EXPRESSION
     local got; got=$(jq -r "$3" "$2")
     [ "$got" = true ] && ok "$1" || not_ok "$1" "$(jq -c .overall "$2")"
 }
-above "blind: direction accuracy at least 0.85" "$dir/blind" '.overall.direction_accuracy >= 0.85'
-above "blind: meaningful at least 0.70" "$dir/blind" '.overall.meaningful >= 0.70'
-above "blind: unneeded at most 0.08" "$dir/blind" '.overall.unneeded <= 0.08'
-"$gyeol" eval "$blind" --kind statement --json >"$dir/statements"
-above "blind statements: AUC at least 0.85 on every axis" "$dir/statements" '[.axes[].auc >= 0.85] | all'
-echo "# blind $(jq -c '.overall | {direction_accuracy, meaningful, unneeded}' "$dir/blind") test $(jq -c '.overall | {direction_accuracy, meaningful, unneeded}' "$dir/test")"
+modes=linear
+[ "$("$gyeol" judge --json text | jq -r .judge.mode)" = linear ] || modes+=' one-pass'
+for mode in $modes; do
+    judge=$("$gyeol" judge --mode $mode --json text | jq -r .judge.model)
+    "$gyeol" eval --mode $mode "$blind" --json >"$dir/blind"
+    "$gyeol" eval --mode $mode "$test" --json >"$dir/test"
+    above "$judge, blind: direction accuracy at least 0.85" "$dir/blind" '.overall.direction_accuracy >= 0.85'
+    above "$judge, blind: meaningful at least 0.70" "$dir/blind" '.overall.meaningful >= 0.70'
+    above "$judge, blind: unneeded at most 0.08" "$dir/blind" '.overall.unneeded <= 0.08'
+    "$gyeol" eval --mode $mode "$blind" --kind statement --json >"$dir/statements"
+    above "$judge, blind statements: AUC at least 0.85 on every axis" "$dir/statements" '[.axes[].auc >= 0.85] | all'
+    echo "# $judge: blind $(jq -c '.overall | {direction_accuracy, meaningful, unneeded}' "$dir/blind") test $(jq -c '.overall | {direction_accuracy, meaningful, unneeded}' "$dir/test")"
+done
 
 # make linear-model makes the shipped file again, bit for bit, with any number of threads.
 for threads in 1 3; do

@@ -127,7 +127,6 @@ refused "a model without words" 1 'no tokenizer there' "$gyeol" judge --model "$
 is "is not packed for nothing" "$(ls "$dir/mute" | grep -c pack)" 0
 refused "an unknown type" 2 'type q3: want f32, bf16, q8_0 or q4_0' "$gyeol" judge --model "$m" --type q3 "$text"
 refused "an unknown template" 2 'template x: want one of' "$gyeol" judge --model "$m" --template x "$text"
-refused "one-pass without a model" 2 'needs a language model' "$gyeol" judge --mode one-pass "$text"
 refused "a mode that is not there" 2 'no such mode' "$gyeol" judge --mode oracle "$text"
 head -c 2000 "$m" >"$dir/cut.gguf"
 refused "a truncated file" 1 'cut.gguf' "$gyeol" judge --model "$dir/cut.gguf" "$text"

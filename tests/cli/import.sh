@@ -8,7 +8,7 @@ state() { # everything in the database, for comparing
 }
 make_db() {
     rm -f "$db" "$db"-*
-    "$gyeol" import --db "$db" "$top/data/demo" >/dev/null && "$gyeol" batch --db "$db" >/dev/null
+    "$gyeol" import --db "$db" "$top/data/demo" >/dev/null && "$gyeol" batch --mode linear --db "$db" >/dev/null
 }
 make_db
 before=$(state "$db")
@@ -96,7 +96,7 @@ is "two first imports at once are both there" "$(sqlite3 "$dir/both.db" 'select 
 is "a new database is its owner's alone" "$(stat -c %a "$dir/both.db")" 600
 # The log of a database that was removed must not be taken for the new one's.
 "$gyeol" import --db "$dir/old.db" "$dir/good" >/dev/null
-"$gyeol" batch --db "$dir/old.db" --follow >/dev/null 2>&1 & pid=$!
+"$gyeol" batch --mode linear --db "$dir/old.db" --follow >/dev/null 2>&1 & pid=$!
 for _ in $(seq 50); do [ -s "$dir/old.db-wal" ] && break; sleep 0.05; done
 sleep 0.2; kill -9 $pid; wait $pid 2>/dev/null
 [ -s "$dir/old.db-wal" ] && ok "a killed batch leaves a log" || not_ok "a killed batch leaves a log"

@@ -21,11 +21,11 @@ mkdir "$dir/in" "$dir/big" "$dir/few"
 make_posts "$posts" >"$dir/in/posts.tsv"
 "$gyeol" import --db "$dir/whole.db" "$dir/in" >/dev/null
 cp "$dir/whole.db" "$dir/killed.db"
-"$gyeol" batch --db "$dir/whole.db" --workers 1 >/dev/null
+"$gyeol" batch --mode linear --db "$dir/whole.db" --workers 1 >/dev/null
 
 done_before=0 went_back=0 in_middle=0
 for i in $(seq "$kills"); do
-    "$gyeol" batch --db "$dir/killed.db" --limit $((posts / kills)) >/dev/null 2>&1 & pid=$!
+    "$gyeol" batch --mode linear --db "$dir/killed.db" --limit $((posts / kills)) >/dev/null 2>&1 & pid=$!
     sleep "0.$(printf '%03d' $((RANDOM % 120)))"
     kill -9 $pid 2>/dev/null && in_middle=$((in_middle + 1))
     wait $pid 2>/dev/null
@@ -36,7 +36,7 @@ done
 is "what was committed stays, kill after kill" "$went_back" 0
 [ "$in_middle" -gt 0 ] && ok "$in_middle of $kills kills hit a running batch" || not_ok "no kill hit a running batch"
 [ "$done_before" -lt "$posts" ] && ok "work was left for the last run ($done_before of $posts judged)" || not_ok "the kills came too late: all $posts were judged"
-"$gyeol" batch --db "$dir/killed.db" >/dev/null
+"$gyeol" batch --mode linear --db "$dir/killed.db" >/dev/null
 content() {
     sqlite3 "$1" "select p.ext, p.ei, p.sn, p.tf, p.jp from person p order by 1;
         select o.ext, j.version, j.counts, j.policy, j.weight, j.ei, j.ei_up, j.ei_why, j.sn, j.sn_up, j.tf, j.tf_up, j.jp, j.jp_up from judgement j join post o on o.id = j.post_id order by 1;
@@ -57,12 +57,12 @@ if [ "$(id -u)" -eq 0 ] && mkdir "$dir/small" && mount -t tmpfs -o size=6m tmpfs
     "$gyeol" import --db "$dir/small/t.db" "$dir/few" >/dev/null
     before=$(sqlite3 "$dir/small/t.db" 'select count(*) from post')
     head -c 20m /dev/zero >"$dir/small/fill" 2>/dev/null
-    refused "batch on a full disk" 1 'disk is full|No space left|disk I/O' "$gyeol" batch --db "$dir/small/t.db"
+    refused "batch on a full disk" 1 'disk is full|No space left|disk I/O' "$gyeol" batch --mode linear --db "$dir/small/t.db"
     refused "a model on a full disk" 1 'No space left' "$gyeol" train linear --data "$top/data/posts/dev.tsv" --dev "$top/data/posts/dev.tsv" --out "$dir/small/m.gyl"
     is "... leaves no temporary file" "$(ls "$dir/small" | grep -c m.gyl)" 0
     rm "$dir/small/fill"
     is "nothing was lost" "$(sqlite3 "$dir/small/t.db" 'select count(*) from post; pragma integrity_check' | tr '\n' ' ')" "$before ok "
-    is "with room again batch goes on" "$("$gyeol" batch --db "$dir/small/t.db" --json | jq .judged)" 2000
+    is "with room again batch goes on" "$("$gyeol" batch --mode linear --db "$dir/small/t.db" --json | jq .judged)" 2000
 else
     skip "a full disk" "needs root and mount"
 fi

@@ -2,7 +2,11 @@
 # gyeol user and batch: explanation, freeze, export, erasure; policies; rejudging; following.
 . "$(dirname "$0")/tap.sh"
 db="$dir/t.db"
-g() { "$gyeol" "$@" --db "$db"; }
+g() { # the same judge whatever the default
+    local mode=()
+    [ "$1" = batch ] && mode=(--mode linear)
+    "$gyeol" "$@" "${mode[@]}" --db "$db"
+}
 g import "$top/data/demo" >/dev/null
 
 is "batch judges every post once" "$(g batch --json | jq .judged)" 31
@@ -79,7 +83,7 @@ is "both judgements are kept, one counts" "$(g user export haneul | jq -c '[.jud
 is "rejudging again judges nothing" "$(g batch --model "$dir/other.gyl" --rejudge --json | jq .judged)" 0
 
 # --follow picks up what arrives, and leaves on SIGTERM with status 0.
-"$gyeol" batch --follow --json --db "$db" >"$dir/follow" 2>&1 & pid=$!
+"$gyeol" batch --mode linear --follow --json --db "$db" >"$dir/follow" 2>&1 & pid=$!
 sleep 0.7; g import "$dir/posts.jsonl" >/dev/null
 for _ in $(seq 50); do [ "$(g user export junho | jq '[.judgements[] | select(.post == "f1")] | length')" = 1 ] && break; sleep 0.2; done
 kill -TERM $pid; wait $pid; status=$?
@@ -90,7 +94,7 @@ is "--follow leaves cleanly on SIGTERM" "$status" 0
 rm -f "$db"*; g import "$top/data/demo" >/dev/null
 sqlite3 "$db" "update post set content = cast(x'ED959CFF20EAB880' as text) where ext = '301'"
 refused "a post that is not UTF-8 is named, without its text" 1 '1 post could not be judged and still waits; the first: post 301: text is not UTF-8: byte 0xff at offset 3' \
-    "$gyeol" batch --db "$db"
+    "$gyeol" batch --mode linear --db "$db"
 is "... and the others are judged" "$(sqlite3 "$db" 'select count(*) from judgement')" 30
 is "... and its writer can export it" "$(g user export seoyeon | jq -r '.posts[] | select(.id == "301") | .content')" "$(printf '한\357\277\275 글')"
 

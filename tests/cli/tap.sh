@@ -33,7 +33,7 @@ refused() {
         not_ok "$name" "status $status, want $want" "$(head -c 400 "$dir/refused.err")"
     elif [ "$(wc -l <"$dir/refused.err")" -ne 1 ]; then
         not_ok "$name" "want one line on stderr, got:" "$(head -5 "$dir/refused.err")"
-    elif ! grep -qE "$regex" "$dir/refused.err"; then
+    elif ! grep -qE -e "$regex" "$dir/refused.err"; then
         not_ok "$name" "stderr: $(cat "$dir/refused.err")" "want /$regex/"
     else
         ok "$name"

@@ -1,4 +1,4 @@
-/* A post, as the judge compiled in sees it, and a time. The bytes after the first NUL, if any, are the
+/* A post, as the linear judge compiled in sees it, and a time. The bytes after the first NUL, if any, are the
  * mission. Whatever they are, a verdict is a set of probabilities, and its quotes lie in the text. */
 #include "base/when.h"
 #include "judge/judge.h"
@@ -79,7 +79,7 @@ static void check_when(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err e;
-    if (!judge && judge_open(&judge, &(struct judge_options){0}, &e)) {
+    if (!judge && judge_open(&judge, &(struct judge_options){.mode = "linear"}, &e)) {
         fprintf(stderr, "%s\n", e.msg);
         abort();
     }
