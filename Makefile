@@ -130,6 +130,8 @@ TEST_MPI := $(if $(shell pkg-config --exists ompi-c && echo yes),$(BUILD)/mpi/gy
 
 # Watches what serving feeds to a model.
 $(BUILD)/test_corpus: LDLIBS_ALL += -Wl,--wrap=session_forward
+# Dictates and spoils what the loop asks.
+$(BUILD)/test_trainer: LDLIBS_ALL += -Wl,--wrap=tape_forward,--wrap=gradient_norm,--wrap=trainer_evaluate,--wrap=trainer_forecast_time
 
 # Models with random weights, for tests/cli/engine.sh and for timing.
 $(BUILD)/random_model: $(BUILD)/obj/tests/random_model.o $(BUILD)/libgyeol.a

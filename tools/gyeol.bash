@@ -31,6 +31,9 @@ _gyeol_list() { # CUR WORDS
 
 _gyeol_options() { # COMMAND ACTION
     local judge='--model --mode --adapter --type --template --threads'
+    local training='--epochs --steps --batch --accumulate --seq --lr --schedule --warmup --weight-decay --clip --optimizer-bits --seed'
+    training+=' --eval-every --patience --metric --budget --reason-weight --class-weights --save-every --resume --stop-after'
+    training+=' --checkpointing --compute --template --threads --json --help'
     case $1 in
     judge) echo "--mission --reason --json $judge --help" ;;
     import) echo '--db --keep-going --json --help' ;;
@@ -58,6 +61,8 @@ _gyeol_options() { # COMMAND ACTION
     train)
         case $2 in
         calibrate) echo "--data --budget --json $judge --help" ;;
+        lora) echo "--model --data --dev --out --quant --rank --alpha --rslora --dropout --targets $training" ;;
+        full) echo "--model --scratch --data --dev --out $training" ;;
         linear) echo '--data --dev --out --budget --epochs --lr --l2 --seed --threads --json --help' ;;
         *) echo '--help' ;;
         esac
@@ -99,9 +104,18 @@ _gyeol_value() { # COMMAND OPTION CUR
         mapfile -t COMPREPLY < <(compgen -d -- "$3")
         ;;
     train:--out) _gyeol_files "$3" '*.gyl' ;;
-    train:--data | train:--dev) _gyeol_rows "$3" ;;
+    train:--data | train:--dev) _gyeol_files "$3" '*.tsv' '*.csv' '*.jsonl' '*.ndjson' '*.txt' ;;
+    train:--scratch) _gyeol_files "$3" none ;;
+    *:--quant) _gyeol_words "$3" 'nf4 q8_0 bf16 f32' ;;
+    *:--targets) _gyeol_list "$3" 'q k v o gate up down all' ;;
+    *:--schedule) _gyeol_words "$3" 'cosine linear constant' ;;
+    *:--metric) _gyeol_words "$3" 'dev_loss direction_accuracy' ;;
+    *:--optimizer-bits) _gyeol_words "$3" '32 8' ;;
+    *:--compute) _gyeol_words "$3" 'bf16 f32' ;;
+    *:--class-weights) _gyeol_words "$3" 'yes no' ;;
     *:--json | *:--help | *:--reason | *:--keep-going | *:--follow | *:--rejudge | *:--errors | *:--replace | *:--baseline | *:--full | \
-        *:--verify | *:--no-tokenizer | *:--lines | *:--special | *:--ids-only) return 1 ;;
+        *:--verify | *:--no-tokenizer | *:--lines | *:--special | *:--ids-only | *:--rslora | *:--resume | \
+        *:--checkpointing) return 1 ;;
     *:--*) return 0 ;; # a number, a name or a text
     *) return 1 ;;
     esac
@@ -125,7 +139,7 @@ _gyeol() {
         word=${COMP_WORDS[i]}
         case $word in
         --json | --help | --reason | --keep-going | --follow | --rejudge | --errors | --replace | --baseline | --full | --verify | --no-tokenizer | \
-            --lines | --special | --ids-only) ;;
+            --lines | --special | --ids-only | --rslora | --resume | --checkpointing) ;;
         --*)
             [ "${COMP_WORDS[i + 1]}" = = ] && i=$((i + 1))
             i=$((i + 1))
@@ -145,7 +159,7 @@ _gyeol() {
     import) _gyeol_rows "$cur" ;;
     user) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'list show history freeze unfreeze export erase' ;;
     eval) [ "$arguments" -gt 0 ] || _gyeol_rows "$cur" ;;
-    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'linear calibrate' ;;
+    train) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'lora full linear calibrate' ;;
     bench) [ "$arguments" -gt 0 ] || _gyeol_words "$cur" 'kernels train' ;;
     model)
         if [ "$arguments" -eq 0 ]; then

@@ -23,7 +23,7 @@ static struct output_run describe(const struct trainer *t, const char *ended)
         .data_sha256 = t->text ? t->corpus->sha256 : t->data.sha256,
         .dev_sha256 = t->text ? (t->dev_text ? t->dev_text->sha256 : NULL) : t->dev.sha256,
         .chat = t->chat ? t->chat->name : NULL,
-        .prompt_sha256 = t->engine ? t->engine->prompt.sha256 : NULL,
+        .prompt_sha256 = t->text ? NULL : t->prompt.sha256,
         .seed = o->seed,
         .steps = t->steps,
         .setting = t->setting + t->fingerprints,
@@ -77,6 +77,7 @@ int trainer_finish(struct trainer *t, const char *ended, struct err *e)
     int rc = write_weights(t, e);
     if (!rc)
         rc = output_notes(t->o.out, &r, e);
+    trainer_release(t); /* the judge is opened anew, and needs the room */
     if (!rc && !t->text)
         rc = calibrate(t, &r, &c, e);
     if (!rc)

@@ -71,6 +71,7 @@ struct trainer {
 /* trainer_setup.c */
 int trainer_open(struct trainer *t, struct err *e) MUST_CHECK;
 void trainer_close(struct trainer *t);
+void trainer_release(struct trainer *t); /* what only steps and evaluations need */
 /* Pairs of name and value of all that decides about the result. */
 int trainer_list_settings(struct trainer *t, struct err *e) MUST_CHECK;
 

@@ -516,13 +516,25 @@ int trainer_open(struct trainer *t, struct err *e)
     return rc;
 }
 
-void trainer_close(struct trainer *t)
+void trainer_release(struct trainer *t)
 {
     engine_close(t->engine);
     tape_free(t->tape);
     adamw_free(t->adam);
     parameters_free(t->p);
     model_close(t->model);
+    free(t->best);
+    t->engine = NULL;
+    t->tape = NULL;
+    t->adam = NULL;
+    t->p = NULL;
+    t->model = NULL;
+    t->best = NULL;
+}
+
+void trainer_close(struct trainer *t)
+{
+    trainer_release(t);
     corpus_close(t->corpus);
     corpus_close(t->dev_text);
     batch_deinit(&t->batch);
@@ -532,7 +544,6 @@ void trainer_close(struct trainer *t)
     tokenizer_close(t->tokenizer);
     source_close(&t->source);
     free(t->order);
-    free(t->best);
     free(t->record);
     arena_deinit(&t->arena);
 }
