@@ -482,7 +482,7 @@ static void test_company_changes_nothing(void **state)
     struct batch all = {0}, one = {0};
     const uint32_t items[] = {2, 0, 1};
     double total = 0;
-    ok(try_posts(&f, rows, &(struct corpus_posts_options){true, 0.3}));
+    ok(try_posts(&f, rows, &(struct corpus_posts_options){.class_weights = true, .reason_weight = 0.3}));
     for (size_t i = 0; i < 3; i++)
         total += f.c->weight[i];
     ok(corpus_batch(f.c, items, 3, total, &all, &error));
@@ -518,7 +518,9 @@ static void test_company_changes_nothing(void **state)
 static void digest_of(char hex[DIGEST_HEX], const char *tsv, bool class_weights, double reason_weight)
 {
     struct fixture f;
-    ok(try_posts(&f, tsv, &(struct corpus_posts_options){class_weights, reason_weight}));
+    ok(try_posts(
+        &f, tsv,
+        &(struct corpus_posts_options){.class_weights = class_weights, .reason_weight = reason_weight}));
     memcpy(hex, f.c->sha256, DIGEST_HEX);
     fixture_deinit(&f);
 }

@@ -139,7 +139,7 @@ struct pass {
 
 static void add_run(struct pass *p, int parent, size_t n)
 {
-    p->run[p->runs] = (struct tape_run){p->ids + p->T, n, parent, 100 + p->runs};
+    p->run[p->runs] = (struct tape_run){p->ids + p->T, n, parent, 100 + p->runs, 0};
     p->runs++;
     p->T += n;
 }
@@ -486,6 +486,48 @@ static void test_dropout_masks(void **state)
     close_rig(&b);
 }
 
+/* Words dropped: a function of seed, step and key; nothing without training; no gradient where nothing was read. */
+static void test_word_dropout(void **state)
+{
+    struct rng r = seeded();
+    struct tape_options o = options_of(DT_F32);
+    struct config c = family(MISTRAL); /* untied: the embedding's gradient is the input's alone */
+    struct pass p, all;
+    (void)state;
+    make_tree(&p, &r);
+    struct rig rig = random_rig(&c, MODEL_F32, NULL, &o, rng_next(&r));
+    const struct parameter *table = parameters_find(rig.p, ROLE_EMBEDDING, 0, PART_WEIGHT);
+    size_t n = table->rows * table->cols;
+    double plain = loss_of(&rig, &p, 3, true);
+    for (size_t i = 0; i < p.runs; i++)
+        p.run[i].drop = 0.4f;
+    double loss = loss_of(&rig, &p, 3, true);
+    assert_true(loss != plain && loss == loss_of(&rig, &p, 3, true));
+    assert_true(loss != loss_of(&rig, &p, 4, true));
+    assert_true(loss_of(&rig, &p, 3, false) == plain);
+    run_pass(&rig, &p, 3);
+    double length = norm_of(table->grad, NULL, n), h = 2e-3 / length, side[2];
+    float *grad = malloc(n * sizeof *grad), *at = malloc(n * sizeof *at);
+    memcpy(grad, table->grad, n * sizeof *grad);
+    memcpy(at, table->value, n * sizeof *at);
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < n; i++)
+            table->value[i] = at[i] + (float)((k ? -h : h) * (double)grad[i]);
+        parameters_sync(rig.p, rig.model);
+        side[k] = loss_of(&rig, &p, 3, true);
+    }
+    double slope = (side[0] - side[1]) / (2 * h * length);
+    assert_true(length > 0 && fabs(slope - length) <= 0.02 * length);
+    all = p;
+    for (size_t i = 0; i < all.runs; i++)
+        all.run[i].drop = 1;
+    run_pass(&rig, &all, 3);
+    assert_true(norm_of(table->grad, NULL, n) == 0);
+    free(grad);
+    free(at);
+    close_rig(&rig);
+}
+
 /* With masks fixed the loss is a function of the pairs, and the gradient is its slope: moved a little along the
  * gradient, the loss moves by its length. */
 static void test_dropout_gradient(void **state)
@@ -537,7 +579,7 @@ static void measure_dropout(double p, double *mean, double *variance)
     struct tape_options o = options_of(DT_F32);
     struct config c = family(LLAMA);
     int32_t id = 5;
-    const struct tape_run run = {&id, 1, -1, 9};
+    const struct tape_run run = {&id, 1, -1, 9, 0};
     const struct target x = {.token = 0, .id = 5, .weight = 1};
     float logits[V];
     double loss, sum = 0, squares = 0;
@@ -677,8 +719,9 @@ int main(void)
         cmocka_unit_test(test_differences),      cmocka_unit_test(test_tree_is_its_chains),
         cmocka_unit_test(test_same_bits),        cmocka_unit_test(test_bf16_is_close),
         cmocka_unit_test(test_session_agrees),   cmocka_unit_test(test_dropout_masks),
-        cmocka_unit_test(test_dropout_gradient), cmocka_unit_test(test_dropout_share),
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_gradients_add_up),
+        cmocka_unit_test(test_dropout_gradient), cmocka_unit_test(test_word_dropout),
+        cmocka_unit_test(test_dropout_share),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_gradients_add_up),
     };
     return cmocka_run_group_tests_name("tape", tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ _gyeol_list() { # CUR WORDS
 _gyeol_options() { # COMMAND ACTION
     local judge='--model --mode --adapter --type --template --threads'
     local training='--epochs --steps --batch --accumulate --seq --lr --schedule --warmup --weight-decay --clip --optimizer-bits --seed'
-    training+=' --eval-every --patience --metric --budget --reason-weight --class-weights --save-every --resume --stop-after'
+    training+=' --eval-every --patience --metric --budget --reason-weight --word-dropout --class-weights --save-every --resume --stop-after'
     training+=' --checkpointing --compute --template --threads --json --help'
     case $1 in
     judge) echo "--mission --reason --json $judge --help" ;;

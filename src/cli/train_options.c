@@ -39,6 +39,7 @@ enum {
     OPT_METRIC,
     OPT_BUDGET,
     OPT_REASON,
+    OPT_WORD_DROPOUT,
     OPT_CLASSES,
     OPT_SAVE,
     OPT_RESUME,
@@ -74,6 +75,7 @@ static const struct option both[] = {{"model", required_argument, NULL, OPT_MODE
                                      {"metric", required_argument, NULL, OPT_METRIC},
                                      {"budget", required_argument, NULL, OPT_BUDGET},
                                      {"reason-weight", required_argument, NULL, OPT_REASON},
+                                     {"word-dropout", required_argument, NULL, OPT_WORD_DROPOUT},
                                      {"class-weights", required_argument, NULL, OPT_CLASSES},
                                      {"save-every", required_argument, NULL, OPT_SAVE},
                                      {"resume", no_argument, NULL, OPT_RESUME},
@@ -233,6 +235,8 @@ static int take_evaluation(struct trainer_options *o, int option, const char *va
         return rc;
     case OPT_BUDGET:
         return cli_real(&o->budget, "--budget", value, 0, 1, e);
+    case OPT_WORD_DROPOUT:
+        return cli_real(&o->word_dropout, "--word-dropout", value, 0, 0.9, e);
     case OPT_REASON:
         return cli_real(&o->reason_weight, "--reason-weight", value, 0, 1000, e);
     default:

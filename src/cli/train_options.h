@@ -21,6 +21,7 @@
     "  --patience N         evaluations without a better one that end the run; 0: never (default 4)\n"       \
     "  --metric NAME        what is better: dev_loss (default) or direction_accuracy\n"                      \
     "  --budget X           unneeded changes allowed on dev, per axis (default 0.05)\n"                      \
+    "  --word-dropout X     share of a post's words that a step does not read (default 0)\n"                 \
     "  --reason-weight X    of the reasons' words where rows have them; 0 (default): not learned\n"          \
     "  --class-weights W    yes (default): up, keep and down of an axis weigh the same; no: as they come\n"  \
     "  --save-every N       steps between checkpoints (default as often as evaluated)\n"                     \

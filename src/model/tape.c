@@ -323,6 +323,16 @@ static int check_targets(struct tape *t, const struct target *targets, size_t n,
     return 0;
 }
 
+/* Words that this step does not read. */
+static void drop_words(struct tape *t, size_t r, float share)
+{
+    const struct tape_span *s = &t->span[r];
+    uint64_t seed = tape_mix(tape_mix(tape_mix(t->o.seed, t->step), ROLE_EMBEDDING), s->key);
+    for (size_t i = 0; i < s->n; i++)
+        if ((double)(tape_mix(seed, i) >> 11) * 0x1p-53 < (double)share)
+            t->token[s->first + i].id = TAPE_DROPPED;
+}
+
 static int begin(struct tape *t, const struct tape_run *runs, size_t n, const struct target *targets,
                  size_t n_targets, struct err *e)
 {
@@ -340,6 +350,8 @@ static int begin(struct tape *t, const struct tape_run *runs, size_t n, const st
                                t->model->config.vocabulary - 1);
             t->token[t->span[r].first + i] = (struct tape_token){r, i, t->span[r].start + i, runs[r].ids[i]};
         }
+        if (t->train && runs[r].drop > 0)
+            drop_words(t, r, runs[r].drop);
     }
     place_cells(t);
     return check_targets(t, targets, n_targets, e);
@@ -353,6 +365,10 @@ static void embed(struct tape *t)
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < t->T; i++) {
         float *x = t->x[0] + i * t->ld;
+        if (t->token[i].id == TAPE_DROPPED) {
+            memset(x, 0, t->ld * sizeof *x);
+            continue;
+        }
         matrix_row(x, &t->model->embedding, (size_t)t->token[i].id);
         for (size_t d = 0; c->embedding_scale != 1 && d < c->width; d++)
             x[d] *= c->embedding_scale;
@@ -365,13 +381,13 @@ int tape_forward(struct tape *t, const struct tape_run *runs, size_t n, const st
     const struct config *c = &t->model->config;
     *loss = 0;
     omp_set_num_threads(t->o.threads);
+    t->step = step;
+    t->train = train;
     int rc = begin(t, runs, n, targets, n_targets, e);
     if (rc) {
         t->W = 0;
         return rc;
     }
-    t->step = step;
-    t->train = train;
     if (!t->W)
         return 0;
     embed(t);
@@ -392,6 +408,8 @@ static void embed_backward(struct tape *t)
 #pragma omp parallel for schedule(static)
     for (size_t b = 0; b < blocks; b++)
         for (size_t i = 0; i < t->T; i++) {
+            if (t->token[i].id == TAPE_DROPPED)
+                continue;
             const float *dx = t->dx + i * t->ld;
             float *to = grad + (size_t)t->token[i].id * c->width;
             for (size_t d = b * PANEL; d < (b + 1) * PANEL && d < c->width; d++)

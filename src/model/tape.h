@@ -18,6 +18,8 @@ struct tape_run {
     size_t n;
     int parent;   /* an earlier run of this pass, which it follows; -1: it begins at position 0 */
     uint64_t key; /* of its dropout mask: same seed, step and key, same mask, wherever the run lies */
+    float drop;   /* share of its tokens that training reads as nothing, their embedding zero (word dropout,
+                     Iyyer et al. 2015): a verdict then rests on more than a few telling words */
 };
 
 /* Cross-entropy of `id` at a token's logits, times weight. With `among`, over those ids alone (what a verdict

@@ -16,8 +16,10 @@
 /* A token: its run, its index there, its position, what it is. */
 struct tape_token {
     size_t run, at, position;
-    int32_t id;
+    int32_t id; /* TAPE_DROPPED: read as nothing */
 };
+
+enum { TAPE_DROPPED = -1 };
 
 struct tape_span {
     size_t chain[TAPE_DEPTH]; /* the runs it hangs on, root first, itself last */
@@ -106,6 +108,13 @@ static inline size_t tape_rows(const struct tape *t, size_t layer)
 static inline const struct tape_token *tape_tokens(const struct tape *t, size_t layer)
 {
     return layer + 1 == t->model->config.layers ? t->pruned : t->token;
+}
+
+/* Random bits of two numbers: a mask is a function of where its element stands, so that it can be made again. */
+static inline uint64_t tape_mix(uint64_t a, uint64_t b)
+{
+    struct rng r = {a ^ b * 0xD1342543DE82EF95u};
+    return rng_next(&r);
 }
 
 /* One layer from x[layer] into `to` (x[layer + 1] or out). again: recomputed for the backward, which does not

@@ -57,12 +57,6 @@ static void copy_rows(float *to, const float *from, size_t ld, const size_t *whi
 
 /* --- dropout: a mask is a function of where its element stands, so that it can be made again */
 
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    struct rng r = {a ^ b * 0xD1342543DE82EF95u};
-    return rng_next(&r);
-}
-
 struct dropping {
     const struct tape *tape;
     const struct tape_token *token;
@@ -75,14 +69,14 @@ static struct dropping dropping_of(const struct tape *t, size_t layer, enum role
                                    const struct tape_token *token)
 {
     double p = t->p->dropout;
-    uint64_t seed = mix(mix(t->o.seed, t->step), layer * ROLE_COUNT + (uint64_t)r);
+    uint64_t seed = tape_mix(tape_mix(t->o.seed, t->step), layer * ROLE_COUNT + (uint64_t)r);
     return (struct dropping){t, token, seed, (float)(1 / (1 - p)), (uint32_t)(p * 0x1p32)};
 }
 
 static void drop_row(const struct dropping *d, size_t i, float *out, const float *x, size_t n)
 {
     const struct tape_token *at = &d->token[i];
-    uint64_t seed = mix(mix(d->seed, d->tape->span[at->run].key), at->at);
+    uint64_t seed = tape_mix(tape_mix(d->seed, d->tape->span[at->run].key), at->at);
     tape_kernels(d->tape)->dropout(out, x, n, seed, d->below, d->scale);
 }
 

@@ -41,6 +41,7 @@ struct corpus {
 
 struct corpus_posts_options {
     bool class_weights;   /* each of up, keep, down of an axis weighs the same in sum, within a factor of 8 */
+    double word_dropout;  /* share of a post's tokens that a step does not read */
     double reason_weight; /* of the reason text's tokens where a row has one; 0: reasons are not learned */
 };
 

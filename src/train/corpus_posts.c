@@ -70,6 +70,8 @@ static int add_item(const struct corpus *c, size_t i, struct batch *b, struct er
     int post = (int)b->n_runs;
     int rc =
         batch_add_run(b, x->ids.id + k->post, k->reason - k->post, c->prefix ? 0 : -1, corpus_key(i, 0), e);
+    if (!rc)
+        b->runs[post].drop = (float)x->o.word_dropout;
     for (int a = 0; !rc && a < AXES; a++)
         if (label[a] != LABEL_UNKNOWN)
             rc = add_branch(x, i, a, label[a], post, b, e);
@@ -201,8 +203,8 @@ static void name(struct posts *x)
 {
     char words[200];
     struct digest d;
-    int n = snprintf(words, sizeof words, "posts %d %.17g %zu %s %s\n", x->o.class_weights,
-                     x->o.reason_weight, x->base.n, x->data->sha256, x->prompt->sha256);
+    int n = snprintf(words, sizeof words, "posts %d %.17g %.17g %zu %s %s\n", x->o.class_weights,
+                     x->o.word_dropout, x->o.reason_weight, x->base.n, x->data->sha256, x->prompt->sha256);
     digest_init(&d, DIGEST_SHA256, 0);
     digest_update(&d, words, (size_t)n);
     digest_update(&d, x->ids.id, x->ids.n * sizeof *x->ids.id);

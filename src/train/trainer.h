@@ -38,6 +38,7 @@ struct trainer_options {
     uint64_t save_every;          /* steps; 0: as often as evaluated */
     uint64_t patience;            /* evaluations without a better one that end the run; 0: never */
     enum trainer_metric metric;   /* better: lower loss, higher accuracy */
+    double word_dropout;          /* of the posts' tokens */
     double reason_weight, budget; /* budget: of unneeded changes, as train/engine_calibrate.h takes it */
     bool no_class_weights;
     bool checkpointing; /* of activations */

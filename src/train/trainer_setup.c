@@ -180,7 +180,9 @@ static int read_posts(struct labelled_posts *p, const char *path, struct err *e)
 
 static int open_posts(struct trainer *t, struct err *e)
 {
-    const struct corpus_posts_options co = {!t->o.no_class_weights, t->o.reason_weight};
+    const struct corpus_posts_options co = {.class_weights = !t->o.no_class_weights,
+                                            .word_dropout = t->o.word_dropout,
+                                            .reason_weight = t->o.reason_weight};
     if (!t->o.seq || t->o.seq > ENGINE_POST_TOKENS)
         t->o.seq = ENGINE_POST_TOKENS;
     int rc = read_posts(&t->data, t->o.data, e);
@@ -458,6 +460,7 @@ int trainer_list_settings(struct trainer *t, struct err *e)
         put_lora(t);
     if (!t->text) {
         put(t, "template", false, "%s", t->chat->name);
+        put_real(t, "word-dropout", t->o.word_dropout);
         put_real(t, "reason-weight", t->o.reason_weight);
         put(t, "class-weights", false, "%s", t->o.no_class_weights ? "no" : "yes");
         put_real(t, "budget", t->o.budget);
