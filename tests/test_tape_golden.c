@@ -16,7 +16,7 @@ static size_t next_tokens(struct target *targets)
 
 static double step(struct rig *r)
 {
-    const struct tape_run run = {input, TOKENS, -1, 0};
+    const struct tape_run run = {input, TOKENS, -1, 0, 0};
     struct target targets[TERMS];
     double loss;
     memset(r->p->grads, 0, r->p->count * sizeof *r->p->grads);
@@ -123,7 +123,7 @@ static void check_values(struct rig *r, const char *name, const char *file)
 
 static void check_logits(struct rig *r, const char *name)
 {
-    const struct tape_run run = {input, TOKENS, -1, 0};
+    const struct tape_run run = {input, TOKENS, -1, 0, 0};
     struct target every[TOKENS];
     char path[256], *want;
     size_t len;
