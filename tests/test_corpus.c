@@ -10,37 +10,20 @@
 
 #include <math.h>
 #include <omp.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "model_folder.h"
+#include "tiny_model.h"
 
 #define HYPERCLOVAX "../shared/tokenizers/hyperclovax"
 
 static char model_path[400];
-
-/* words: a tokenizer's path, or NULL for one with a token per byte. */
-static void make_model(const char *path, const char *words)
-{
-    char program[300];
-    const char *build = getenv("BUILD");
-    int status = 1;
-    snprintf(program, sizeof program, "%s/random_model", build ? build : "build");
-    pid_t child = fork();
-    if (child == 0) {
-        execl(program, program, path, "tiny", "f32", "3", words, (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child || status)
-        fail_msg("%s: status %d", program, status);
-}
 
 static int setup(void **state)
 {
     if (folder_new(state))
         return -1;
     snprintf(model_path, sizeof model_path, "%s", in_folder("m.gguf"));
-    make_model(model_path, NULL);
+    tiny_model(model_path, NULL);
     return 0;
 }
 
@@ -283,7 +266,7 @@ static void test_posts_of_a_real_tokenizer_too(void **state)
         skip();
     char path[400];
     snprintf(path, sizeof path, "%s", in_folder("real.gguf"));
-    make_model(path, HYPERCLOVAX);
+    tiny_model(path, HYPERCLOVAX);
     check_model(path);
 }
 

@@ -15,30 +15,16 @@
 #include <unistd.h>
 
 #include "model_folder.h"
+#include "tiny_model.h"
 
 static char model_path[400]; /* "FOLDER/m.gguf" */
-
-static void make_model(const char *path)
-{
-    char program[300];
-    const char *build = getenv("BUILD");
-    int status = 1;
-    snprintf(program, sizeof program, "%s/random_model", build ? build : "build");
-    pid_t child = fork();
-    if (child == 0) {
-        execl(program, program, path, "tiny", "f32", "3", (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child || status)
-        fail_msg("%s: status %d", program, status);
-}
 
 static int setup(void **state)
 {
     if (folder_new(state))
         return -1;
     snprintf(model_path, sizeof model_path, "%s", in_folder("m.gguf"));
-    make_model(model_path);
+    tiny_model(model_path, NULL);
     return 0;
 }
 

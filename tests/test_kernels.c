@@ -9,36 +9,10 @@
 #include <math.h>
 #include <omp.h>
 
-#include "testing.h"
+#include "kernel_values.h"
 
 static const enum dtype types[] = {DT_F32, DT_BF16, DT_Q8_0, DT_Q4_0};
 static const float eps = 0x1p-24f; /* half a unit in the last place of 1 */
-
-static double uniform(struct rng *r)
-{
-    return (double)(rng_next(r) >> 11) * 0x1p-53;
-}
-
-/* Values of every size, zeros now and then. */
-static float some(struct rng *r, float size)
-{
-    if (rng_below(r, 40) == 0)
-        return 0;
-    return (float)((uniform(r) * 2 - 1) * size * (rng_below(r, 20) == 0 ? 30 : 1));
-}
-
-static void *space(size_t n)
-{
-    void *p = aligned_alloc(64, n / 64 * 64 + 64);
-    assert_non_null(p);
-    memset(p, 0x5a, n / 64 * 64 + 64);
-    return p;
-}
-
-static size_t up16(size_t n)
-{
-    return (n + 15) / 16 * 16;
-}
 
 struct operands {
     enum dtype type;

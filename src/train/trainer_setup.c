@@ -29,39 +29,18 @@ enum {
 
 const char *const trainer_metric_name[2] = {"dev_loss", "direction_accuracy"};
 
+/* What both kinds of run begin with. */
+#define DEFAULTS                                                                                             \
+    .epochs = 3, .accumulate = 1, .weight_decay = 0.01, .clip = 1, .schedule = SCHEDULE_COSINE,              \
+    .warmup = TRAINER_DEFAULT, .optimizer_bits = 32, .seed = 1, .patience = 4, .budget = 0.05,               \
+    .compute = TRAINER_DEFAULT
+
 const struct trainer_options trainer_defaults_lora = {
-    .quant = MODEL_NF4,
+    DEFAULTS, .quant = MODEL_NF4, .lr = TRAINER_DEFAULT,
     .lora = {.rank = 8, .alpha = 16, .dropout = 0.05f, .targets = 0xf}, /* q, k, v, o */
-    .epochs = 3,
-    .accumulate = 1,
-    .lr = TRAINER_DEFAULT,
-    .weight_decay = 0.01,
-    .clip = 1,
-    .schedule = SCHEDULE_COSINE,
-    .warmup = TRAINER_DEFAULT,
-    .optimizer_bits = 32,
-    .seed = 1,
-    .patience = 4,
-    .budget = 0.05,
-    .compute = TRAINER_DEFAULT,
 };
 
-const struct trainer_options trainer_defaults_full = {
-    .full = true,
-    .quant = MODEL_F32,
-    .epochs = 3,
-    .accumulate = 1,
-    .lr = 3e-4,
-    .weight_decay = 0.01,
-    .clip = 1,
-    .schedule = SCHEDULE_COSINE,
-    .warmup = TRAINER_DEFAULT,
-    .optimizer_bits = 32,
-    .seed = 1,
-    .patience = 4,
-    .budget = 0.05,
-    .compute = TRAINER_DEFAULT,
-};
+const struct trainer_options trainer_defaults_full = {DEFAULTS, .full = true, .quant = MODEL_F32, .lr = 3e-4};
 
 /* ---- the model ---- */
 
